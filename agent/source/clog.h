@@ -1,0 +1,78 @@
+/* clog.h - source driver: committed log entries of many PGs, straight from the OBServer's clog and ilog files
+ *
+ * What is committed is decided by the ilog's cursors alone. The ilog's newest file is rewritten by rename while it
+ * grows (about every 10 s), so it is opened anew when it changed. Entries are read in clog file order, O_DIRECT, one
+ * bounded batch at a time, each byte once where the PGs' positions allow; a batch hands them out grouped by PG in log
+ * order. Every entry is proven: header and data checksum, key, log id, submit time and the accumulated checksum that
+ * the cursor states. A file that was reused under our hands is noticed (name, inode, first block) and never used.
+ *
+ * Thread rule: one thread per obv_clog_source.
+ */
+#ifndef OBV_AGENT_SOURCE_CLOG_H
+#define OBV_AGENT_SOURCE_CLOG_H
+
+#include "base/cancel.h"
+#include "format/ob/clog_entry.h"
+
+typedef struct obv_clog_source obv_clog_source;
+
+typedef struct obv_clog_config {
+    const char *store_dir; /* the OBServer's store: clog/ and ilog/ lie below it */
+    size_t batch_bytes;    /* entry bytes read at once; 0 = 16 MiB, at least 4 MiB */
+    unsigned read_depth;   /* reads in flight; 0 = 8 */
+} obv_clog_config;
+
+/* Position of one PG, the caller's memory. Set key, next_log_id and accum with obv_clog_pg_set; the rest is ours. */
+typedef struct obv_clog_pg {
+    obv_pg_key key;
+    uint64_t next_log_id; /* the next log that a batch will give */
+    int64_t accum;        /* accumulate_checksum after next_log_id - 1 */
+    bool accum_known;     /* false: taken from the first cursor, for logs that begin without a predecessor's value */
+    obv_code failed;      /* OBV_E_LOG_GAP, OBV_E_CORRUPT: no batch gives this PG until it is set again */
+    char why[160];
+    /* private */
+    uint32_t ilog_id;         /* file in which next_log_id lies or will lie, 0 = not located */
+    uint32_t file_id, offset; /* of next_log_id, 0 = no cursor known */
+    uint64_t known_max;
+    uint32_t tries;
+} obv_clog_pg;
+
+void obv_clog_pg_set(obv_clog_pg *pg, const obv_pg_key *key, uint64_t next_log_id, bool accum_known, int64_t accum);
+
+/* One committed log. */
+typedef struct obv_clog_log {
+    uint32_t pg;          /* index into the pgs of the call */
+    obv_clog_entry entry; /* batch_committed as the cursor says */
+    obv_span bytes;       /* header and data as in the clog (unpacked if they were compressed there) */
+    int64_t accum;        /* after this log */
+} obv_clog_log;
+
+/* Valid until the next call on the source. Sorted by PG, then log id; a PG's logs have no hole. */
+typedef struct obv_clog_batch {
+    const obv_clog_log *logs;
+    size_t count;
+    uint64_t bytes;
+} obv_clog_batch;
+
+/** OBV_E_NOT_FOUND: no clog or ilog folder there. */
+OBV_CHECK obv_code obv_clog_open(const obv_clog_config *cfg, obv_clog_source **out, obv_err *err);
+void obv_clog_close(obv_clog_source *s);
+
+/** Lists both folders again. *changed: there may be new committed logs. */
+OBV_CHECK obv_code obv_clog_refresh(obv_clog_source *s, bool *changed, obv_err *err);
+
+/**
+ * Next batch over @p pgs as of the last refresh. count 0: all is read. PGs whose log is gone or damaged are marked
+ * (failed) and left out; the others go on. Positions are advanced.
+ * @return OBV_OK; OBV_E_IO and others when the folders themselves cannot be read
+ */
+OBV_CHECK obv_code obv_clog_read(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, const obv_cancel *c,
+                                 obv_clog_batch *out, obv_err *err);
+
+typedef struct obv_clog_files {
+    uint32_t oldest, newest; /* clog file ids present at the last refresh, 0 = none */
+    uint32_t newest_ilog;
+} obv_clog_files;
+void obv_clog_files_seen(const obv_clog_source *s, obv_clog_files *out);
+
+#endif
