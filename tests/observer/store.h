@@ -107,8 +107,22 @@ struct obs_restore {
     bool preview;
 };
 /** ALTER SYSTEM RESTORE ...: checks as RootService, makes the job, returns; the job goes on in a thread of this process
- *  (progress in __all_restore_info, __all_restore_progress, then __all_restore_history). */
+ *  (progress in __all_restore_info, __all_restore_progress, then __all_restore_history). Made by the front (sql_job.c),
+ *  like the two above: it writes the restore tables of cluster.db, runs the reader, and then calls obs_restore_load. */
 int obs_sql_restore(struct host *h, const struct obs_restore *r, int64_t *job_id, struct obs_err *err);
+/** True while jobs run; sqlfront_stop ends them. The control verb `restore_status` answers this. */
+json_t *obs_restore_jobs(struct host *h);
+
+struct obs_load {
+    uint64_t tenant_id; /* new, in no table yet */
+    const char *tenant_name, *locality, *primary_zone, *pool_list;
+    int64_t compat_mode, restore_data_version;
+    const char *dir; /* holds result.json and pg/ (CONTRACT.md 9) */
+};
+/** Made by the store: creates the tenant (pools granted, row in __all_tenant with status TENANT_STATUS_NORMAL), its sys
+ *  PGs and, from the restored schema rows, its user PGs, and loads the row files as major sstables on every host. Blocks.
+ *  After an error nothing of the tenant is left. */
+int obs_restore_load(struct host *h, const struct obs_load *load, struct obs_err *err);
 
 /* ---- control
  * ------------------------------------------------------------------------------------------------------------------ */
