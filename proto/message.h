@@ -2,7 +2,7 @@
 #ifndef OBV_MESSAGE_H
 #define OBV_MESSAGE_H
 
-#include "rpc.h"
+#include "proto/rpc.h"
 
 #include <protobuf-c/protobuf-c.h>
 

@@ -19,7 +19,7 @@ typedef struct obv_mysql_config {
 } obv_mysql_config;
 
 /**
- * Connects, and sets the session's query time-out, autocommit and the UTF-8 character set.
+ * Connects with UTF-8 and sets the session's query time-out.
  * @return OBV_OK, OBV_E_AUTH, OBV_E_DENIED, OBV_E_UNAVAILABLE, OBV_E_TIMEOUT, OBV_E_CONFIG (password file)
  */
 OBV_CHECK obv_code obv_mysql_open(const obv_mysql_config *cfg, obv_mysql **out, obv_err *err);
