@@ -452,7 +452,11 @@ static obv_rpc_peer peer_of(obv_rpc_call *c)
 static obv_code run_stream(obv_rpc_server *s, const obv_rpc_route *r, const obv_rpc_peer *peer, obv_span req,
                            obv_rpc_call *c, obv_err *err)
 {
+    const grpc_op begin = op_of(GRPC_OP_SEND_INITIAL_METADATA); /* the caller waits for it, not for the first message */
+    c->sent_init = true;
     obv_code code;
+    if (!batch(c, &begin, 1, 0))
+        return obv_fail(err, OBV_E_UNAVAILABLE, 0, "rpc: the caller is gone");
     if (atomic_fetch_add(&s->streams, 1) >= s->streams_max)
         code = obv_fail(err, OBV_E_LIMIT, 0, "rpc: %u streams are open already", s->streams_max);
     else

@@ -30,7 +30,7 @@ struct obv_rows {
 static obv_code fail(obv_db *db, const char *what, obv_err *err)
 {
     obv_code code;
-    switch (sqlite3_errcode(db->h)) {
+    switch (sqlite3_errcode(db->h) & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         code = OBV_E_BUSY;
