@@ -15,6 +15,9 @@
 
 typedef struct obv_store obv_store;
 
+/** Grammar of keys (obvault/storage_plugin.h): relative, components of [A-Za-z0-9._@=+-], at most 1024 bytes. */
+bool obv_store_key_is_valid(const char *key);
+
 enum {
     OBV_STORE_CAN_IF_ABSENT = 1u << 0,
     OBV_STORE_CAN_APPEND = 1u << 1,

@@ -7,6 +7,7 @@
 
 /* clang-format off */
 #define OBV_FAULT_POINTS(X)                                                                                            \
+    X("repository.before_identity", "agent/host/repository.c: all is checked, repository.json is not put yet")         \
     X("test.point", "tests/unit/base/test_fault.c")
 
 #define OBV_FAULT_BUGS(X)                                                                                              \

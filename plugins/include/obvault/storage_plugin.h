@@ -66,7 +66,7 @@ enum {
     OBV_CAP_OBSERVER_READS = 1u << 4, /* an OBServer can read the repository in place (a file system path) */
 };
 
-enum { OBV_LOG_ERROR = 0, OBV_LOG_WARN = 1, OBV_LOG_INFO = 2, OBV_LOG_DEBUG = 3 };
+enum { OBV_HOST_LOG_ERROR = 0, OBV_HOST_LOG_WARN = 1, OBV_HOST_LOG_INFO = 2, OBV_HOST_LOG_DEBUG = 3 };
 
 typedef struct obv_kv {
     const char *key, *value; /* value is never NULL */
