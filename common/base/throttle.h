@@ -19,6 +19,6 @@ void obv_throttle_set(obv_throttle *t, uint64_t per_s);
  */
 OBV_CHECK obv_code obv_throttle_take(obv_throttle *t, uint64_t n, const obv_cancel *c, obv_err *err);
 /** Nanoseconds threads have waited in total. */
-uint64_t obv_throttle_waited_ns(const obv_throttle *t);
+uint64_t obv_throttle_waited_ns(obv_throttle *t);
 
 #endif

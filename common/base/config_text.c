@@ -1,0 +1,148 @@
+/* The effective configuration as YAML, and the table of keys for the manual. */
+#include "base/config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void put(obv_buf *out, const char *s) { obv_buf_append(out, s, strlen(s)); }
+
+static void put_indent(obv_buf *out, unsigned depth)
+{
+    while (depth--)
+        put(out, "  ");
+}
+
+static void put_number(obv_buf *out, uint64_t v)
+{
+    char digits[24];
+    (void)snprintf(digits, sizeof digits, "%" PRIu64, v);
+    put(out, digits);
+}
+
+/* A double-quoted scalar: the one YAML style that takes every text. */
+static void put_quoted(obv_buf *out, const char *s)
+{
+    put(out, "\"");
+    for (; *s; s++) {
+        char escaped[8] = {*s, '\0'};
+        if (*s == '"' || *s == '\\')
+            (void)snprintf(escaped, sizeof escaped, "\\%c", *s);
+        else if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            (void)snprintf(escaped, sizeof escaped, "\\x%02x", (unsigned)(unsigned char)*s);
+        put(out, escaped);
+    }
+    put(out, "\"");
+}
+
+static void put_fields(const obv_config_field *f, const void *conf, unsigned depth, bool in_item, obv_buf *out);
+
+static void put_list(const obv_config_field *f, const uint8_t *base, unsigned depth, obv_buf *out)
+{
+    const uint8_t *items = *(void *const *)(const void *)(base + f->offset);
+    const uint32_t n = *(const uint32_t *)(const void *)(base + f->count_offset);
+    put(out, n ? "\n" : " []\n");
+    for (uint32_t i = 0; i < n; i++) {
+        put_indent(out, depth + 1);
+        put(out, "- ");
+        if (f->type == OBV_CONFIG_T_LIST) {
+            put_fields(f->sub, items + (size_t)i * f->item_size, depth + 2, true, out);
+        } else {
+            put_quoted(out, ((char *const *)(const void *)items)[i]);
+            put(out, "\n");
+        }
+    }
+}
+
+/* in_item: the first key stands behind "- " and needs no indentation. */
+static void put_fields(const obv_config_field *f, const void *conf, unsigned depth, bool in_item, obv_buf *out)
+{
+    for (; f->type != OBV_CONFIG_T_END; f++) {
+        const uint8_t *at = (const uint8_t *)conf + f->offset;
+        if (!in_item)
+            put_indent(out, depth);
+        in_item = false;
+        put(out, f->key);
+        put(out, ":");
+        switch (f->type) {
+        case OBV_CONFIG_T_STR:
+            put(out, " ");
+            put_quoted(out, *(char *const *)(const void *)at);
+            put(out, "\n");
+            break;
+        case OBV_CONFIG_T_U32:
+            put(out, " ");
+            put_number(out, *(const uint32_t *)(const void *)at);
+            put(out, "\n");
+            break;
+        case OBV_CONFIG_T_U64:
+            put(out, " ");
+            put_number(out, *(const uint64_t *)(const void *)at);
+            put(out, "\n");
+            break;
+        case OBV_CONFIG_T_BOOL:
+            put(out, *(const bool *)at ? " true\n" : " false\n");
+            break;
+        case OBV_CONFIG_T_SECTION:
+            put(out, "\n");
+            put_fields(f->sub, at, depth + 1, false, out);
+            break;
+        case OBV_CONFIG_T_LIST:
+        case OBV_CONFIG_T_STRS:
+            put_list(f, conf, depth, out);
+            break;
+        case OBV_CONFIG_T_END:
+            break;
+        }
+    }
+}
+
+void obv_config_print(const obv_config_field *schema, const void *conf, obv_buf *out)
+{
+    put_fields(schema, conf, 0, false, out);
+}
+
+static const char *type_name(obv_config_type t)
+{
+    static const char *const NAMES[] = {"",           "text",    "number", "number",
+                                        "true/false", "section", "list",   "list of text"};
+    return NAMES[t];
+}
+
+static void describe(const obv_config_field *f, const char *prefix, obv_buf *out)
+{
+    for (; f->type != OBV_CONFIG_T_END; f++) {
+        char name[160];
+        (void)snprintf(name, sizeof name, "%s%s", prefix, f->key);
+        put(out, "| `");
+        put(out, name);
+        put(out, "` | ");
+        put(out, type_name(f->type));
+        put(out, " | ");
+        if (f->flags & OBV_CONFIG_REQUIRED) {
+            put(out, "required");
+        } else if (f->type == OBV_CONFIG_T_STR && f->def_text && f->def_text[0]) {
+            put(out, "`");
+            put(out, f->def_text);
+            put(out, "`");
+        } else if (f->type == OBV_CONFIG_T_U32 || f->type == OBV_CONFIG_T_U64) {
+            put_number(out, f->def);
+            put(out, " (");
+            put_number(out, f->min);
+            put(out, " to ");
+            put_number(out, f->max);
+            put(out, ")");
+        } else if (f->type == OBV_CONFIG_T_BOOL) {
+            put(out, f->def ? "true" : "false");
+        }
+        put(out, " | ");
+        put(out, f->doc ? f->doc : "");
+        put(out, " |\n");
+        if (f->sub) {
+            (void)snprintf(name, sizeof name, "%s%s%s", prefix, f->key, f->type == OBV_CONFIG_T_LIST ? "[]." : ".");
+            describe(f->sub, name, out);
+        }
+    }
+}
+
+void obv_config_describe(const obv_config_field *schema, obv_buf *out) { describe(schema, "", out); }
