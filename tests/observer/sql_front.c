@@ -1,4 +1,5 @@
 /* sql_front.c - starts and stops the SQL front of this process */
+#include "sql_job.h"
 #include "sql_priv.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ int sqlfront_start(struct host *h)
         s->net = sql_net_start(s, &error);
     if (s->net) {
         front = s;
+        job_start_all(h);
         return 0;
     }
     sql_schema_free(&s->schema);
@@ -52,6 +54,7 @@ void sqlfront_stop(struct host *h)
     if (!front)
         return;
     sql_net_stop(front->net);
+    job_stop_all();
     sql_schema_free(&front->schema);
     sql_log_close(front->log);
     free(front);

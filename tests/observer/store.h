@@ -36,6 +36,9 @@ const char *host_cluster_db(const struct host *h);
 const char *host_dir(const struct host *h);
 const char *host_cluster_name(const struct host *h);
 int64_t host_cluster_id(const struct host *h);
+/** Folder of restore.py; knob restore_gap_us. */
+const char *host_reader_dir(const struct host *h);
+int64_t host_restore_gap_us(const struct host *h);
 /** True once the process has been told to end: fronts leave their loops within 200 ms. */
 bool host_stopping(const struct host *h);
 /** Now, us since the epoch, as the cluster's clock says. */
@@ -110,7 +113,7 @@ struct obs_restore {
  *  (progress in __all_restore_info, __all_restore_progress, then __all_restore_history). Made by the front (sql_job.c),
  *  like the two above: it writes the restore tables of cluster.db, runs the reader, and then calls obs_restore_load. */
 int obs_sql_restore(struct host *h, const struct obs_restore *r, int64_t *job_id, struct obs_err *err);
-/** True while jobs run; sqlfront_stop ends them. The control verb `restore_status` answers this. */
+/** The answer of the control verb `restore_status`. */
 json_t *obs_restore_jobs(struct host *h);
 
 struct obs_load {
