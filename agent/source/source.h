@@ -1,6 +1,6 @@
 /* source.h - where PG data comes from: one interface, several drivers (design: observer RPC, native tree)
  *
- * Order of calls for one PG: open, metas, next_block until OBV_E_NOT_FOUND, close. What OceanBase authored reaches the
+ * Order of calls for one PG: open, metas, (seek,) next_block until OBV_E_NOT_FOUND, close. What OceanBase authored reaches the
  * caller as validated spans, byte for byte. Codes: OBV_E_PG_CHANGED start this PG again; OBV_E_PG_GONE not here;
  * OBV_E_CORRUPT; retryable ones (>= 64) for the same call.
  */
@@ -73,6 +73,12 @@ typedef struct obv_source_ops {
      * OBV_SOURCE_BLOCK_MAX bytes. OBV_E_NOT_FOUND after the last. Reads ahead only into memory reserved beforehand.
      */
     obv_code (*next_block)(obv_source_pg *pg, uint8_t *buf, size_t cap, obv_source_block *out, obv_err *err);
+    /**
+     * The next block given is this one, the others follow in order. Any table and any index below its block_count, also
+     * backwards; what was read ahead is dropped. So a copy takes one area after the other, and after a restart only
+     * what is not stored yet. OBV_E_INVAL: no such block.
+     */
+    obv_code (*seek)(obv_source_pg *pg, uint32_t table, uint64_t index, obv_err *err);
     void (*close_pg)(obv_source_pg *pg);
     void (*close)(obv_source *s);
 } obv_source_ops;
