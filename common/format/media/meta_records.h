@@ -7,6 +7,7 @@
 
 #define OBV_META_TYPE_PG_INFO 4 /* ObBackupMetaType PARTITION_GROUP_META_INFO, the only one that 3.1 writes */
 #define OBV_META_HEADER_LEN 24u
+#define OBV_META_INDEX_MAX (256u << 20) /* bytes of a merged index: several million PGs */
 
 /* What one record is made of. All spans are carried verbatim. */
 typedef struct obv_record_table {

@@ -1,13 +1,12 @@
 #include "format/ob/macroblock.h"
 
 #include "base/crc32c.h"
-#include "format/ob/codec.h"
 
 #include <inttypes.h>
 
 enum { MAGIC_COMMON = 1001, MAGIC_SSTABLE = 1007, MAGIC_LOB = 1009, MAGIC_BLOOM = 1014 };
 enum { MAGIC_MICRO = 1005, MAGIC_MICRO_LOB = 1010, MAGIC_MICRO_BLOOM = 1015 };
-enum { COMMON_HEADER = 32, SSTABLE_HEADER = 240, LOB_HEADER = 248, BLOOM_HEADER = 200 };
+enum { COMMON_HEADER = 32, BLOOM_HEADER = 200 };
 enum { SSTABLE_VERSION_WITH_ORDERS = 3, LOB_VERSION_WITH_ORDERS = 2 };
 enum { MICRO_HEADER_V2 = 32, MICRO_HEADER_V3_FIXED = 42 };
 #define COMPRESSOR_FIELD 96u
@@ -76,7 +75,7 @@ static obv_code check_columns(obv_rd *r, bool is_lob, bool has_orders, const obv
     return OBV_OK;
 }
 
-/* ObSSTableMacroBlockHeader, or ObLobMacroBlockHeader, which has two words more and other array orders. */
+/* ObSSTableMacroBlockHeader, or ObLobMacroBlockHeader, which has two words more and its arrays in another order. */
 static obv_code check_header(const obv_macro_meta *meta, const obv_macro_schema *schema, obv_span block, inner *out,
                              obv_err *err)
 {
@@ -102,21 +101,15 @@ static obv_code check_header(const obv_macro_meta *meta, const obv_macro_schema 
     const uint32_t index_size = obv_rd_le32(&r);
     const uint32_t endkey_offset = obv_rd_le32(&r);
     const uint32_t endkey_size = obv_rd_le32(&r);
-    const uint64_t data_checksum = is_lob ? 0 : obv_rd_le64(&r);
-    uint32_t sizes_offset = 0;
-    uint32_t sizes_size = 0;
-    uint64_t lob_checksum = 0;
-    if (is_lob) {
-        sizes_offset = obv_rd_le32(&r);
-        sizes_size = obv_rd_le32(&r);
-        lob_checksum = obv_rd_le64(&r);
-    }
+    const uint64_t data_checksum = obv_rd_le64(&r);
     const obv_span compressor = obv_rd_bytes(&r, COMPRESSOR_FIELD);
     (void)obv_rd_le64(&r);       /* encrypt_id */
     (void)obv_rd_le64(&r);       /* master_key_id */
     (void)obv_rd_bytes(&r, 16u); /* encrypt key */
     const uint64_t data_seq = obv_rd_le64(&r);
     const uint64_t partition_id = obv_rd_le64(&r);
+    const uint32_t sizes_offset = is_lob ? obv_rd_le32(&r) : 0;
+    const uint32_t sizes_size = is_lob ? obv_rd_le32(&r) : 0;
     OBV_TRY(obv_rd_check(&r, "macroblock header", err));
 
     MUST_BE("header magic", magic, is_lob ? MAGIC_LOB : MAGIC_SSTABLE);
@@ -133,7 +126,7 @@ static obv_code check_header(const obv_macro_meta *meta, const obv_macro_schema 
     MUST_BE("micro data offset", data_offset, meta->micro_data_offset);
     MUST_BE("micro index offset", index_offset, meta->micro_index_offset);
     MUST_BE("end key offset", endkey_offset, meta->micro_endkey_offset);
-    MUST_BE("data checksum", is_lob ? lob_checksum : data_checksum, meta->data_checksum);
+    MUST_BE("data checksum", data_checksum, meta->data_checksum);
     if (!is_lob)
         MUST_BE("partition_id", partition_id, meta->partition_id);
     if (schema->compressor.len >= COMPRESSOR_FIELD || compressor.p[schema->compressor.len] != 0 ||
