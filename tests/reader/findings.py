@@ -11,6 +11,7 @@ class Finding(NamedTuple):
     rule: str
     text: str
     rc: int = 0  # OceanBase's number when it would reject too
+    leftover: bool = False  # a crash may leave it behind; no reader is hurt
 
     def __str__(self):
         where = self.path + ('' if self.offset is None else ':%d' % self.offset)
@@ -29,6 +30,9 @@ class Findings(list):
 
     def add(self, path, rule, text, offset=None, rc=0):
         self.append(Finding(self.rel(path), offset, rule, text, rc))
+
+    def leftover(self, path, rule, text, offset=None):
+        self.append(Finding(self.rel(path), offset, rule, text, 0, True))
 
     def note(self, path):
         """note(offset, rule, text) for the readers of one file."""
