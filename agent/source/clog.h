@@ -22,22 +22,21 @@ typedef struct obv_clog_config {
     unsigned read_depth;   /* reads in flight; 0 = 8 */
 } obv_clog_config;
 
-/* Position of one PG, the caller's memory. Set key, next_log_id and accum with obv_clog_pg_set; the rest is ours. */
+/* Position of one PG, the caller's memory. Set it with obv_clog_pg_set only. */
 typedef struct obv_clog_pg {
     obv_pg_key key;
     uint64_t next_log_id; /* the next log that a batch will give */
     int64_t accum;        /* accumulate_checksum after next_log_id - 1 */
-    bool accum_known;     /* false: taken from the first cursor, for logs that begin without a predecessor's value */
     obv_code failed;      /* OBV_E_LOG_GAP, OBV_E_CORRUPT: no batch gives this PG until it is set again */
     char why[160];
     /* private */
-    uint32_t ilog_id;         /* file in which next_log_id lies or will lie, 0 = not located */
-    uint32_t file_id, offset; /* of next_log_id, 0 = no cursor known */
-    uint64_t known_max;
-    uint32_t tries;
+    uint32_t ilog_id;         /* ilog file in which next_log_id lies or will lie; 0 = not located */
+    uint32_t file_id, offset; /* of next_log_id in the clog; file_id 0 = not known */
+    uint32_t tries;           /* failed proofs of next_log_id */
+    uint64_t waits;           /* refresh in which it failed: tried again after the next one */
 } obv_clog_pg;
 
-void obv_clog_pg_set(obv_clog_pg *pg, const obv_pg_key *key, uint64_t next_log_id, bool accum_known, int64_t accum);
+void obv_clog_pg_set(obv_clog_pg *pg, const obv_pg_key *key, uint64_t next_log_id, int64_t accum);
 
 /* One committed log. */
 typedef struct obv_clog_log {

@@ -1,0 +1,124 @@
+/* clog_fetch.c - bytes of a batch's entries: few large direct reads a file, and proof that the file was not reused */
+#include "base/log.h"
+#include "format/ob/clog_block.h"
+#include "source/clog_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PAGE OBV_DIRECT_ALIGN
+#define MERGE_GAP (64u << 10) /* bytes: closer entries are read in one go */
+#define READ_MAX (2u << 20)
+#define MAX_RANGES 4096u
+
+/* Identity of a clog file's present life. */
+typedef struct life {
+    ino_t inode;
+    int64_t first_block; /* timestamp of the block at offset 0 */
+} life;
+
+static obv_code read_life(int fd, life *out, obv_err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return obv_fail(err, obv_code_from_errno(errno), errno, "stat clog file");
+    _Alignas(PAGE) uint8_t page[PAGE];
+    const ssize_t n = pread(fd, page, sizeof page, 0);
+    if (n < 0)
+        return obv_fail(err, obv_code_from_errno(errno), errno, "read clog file");
+    obv_clog_block b;
+    OBV_TRY(obv_clog_block_parse(obv_span_of(page, (size_t)n), &b, err));
+    *out = (life){.inode = st.st_ino, .first_block = b.timestamp};
+    return OBV_OK;
+}
+
+/* True if the name still leads to the same file in the same life. */
+static bool lives_on(const char *path, int fd, const life *was)
+{
+    struct stat st;
+    life now;
+    return stat(path, &st) == 0 && st.st_ino == was->inode && read_life(fd, &now, NULL) == OBV_OK &&
+           now.inode == was->inode && now.first_block == was->first_block;
+}
+
+static uint32_t page_down(uint32_t v) { return v & ~(PAGE - 1); }
+static uint32_t page_up(uint32_t v) { return (v + PAGE - 1) & ~(PAGE - 1); }
+
+/* Groups wants[from..to) of one file into reads and points each want at its place in s->data from *used on. */
+static obv_code plan(obv_clog_source *s, size_t from, size_t to, int fd, size_t *used, obv_read *reads, size_t *n,
+                     obv_err *err)
+{
+    *n = 0;
+    for (size_t i = from; i < to;) {
+        const uint32_t start = page_down(s->wants[i].at.offset);
+        uint32_t end = page_up(s->wants[i].at.offset + s->wants[i].at.size);
+        size_t j = i + 1;
+        for (; j < to; j++) {
+            const uint32_t next = page_up(s->wants[j].at.offset + s->wants[j].at.size);
+            if (s->wants[j].at.offset > end + MERGE_GAP || next > start + READ_MAX)
+                break;
+            if (next > end)
+                end = next;
+        }
+        if (*n == MAX_RANGES || s->data_cap - *used < end - start)
+            return obv_fail(err, OBV_E_INTERNAL, 0, "clog batch: %zu ranges, %zu of %zu bytes", *n, *used, s->data_cap);
+        reads[(*n)++] = (obv_read){.fd = fd, .buf = s->data + *used, .len = end - start, .off = start};
+        for (size_t k = i; k < j; k++)
+            s->wants[k].bytes = s->data + *used + (s->wants[k].at.offset - start);
+        *used += end - start;
+        i = j;
+    }
+    return OBV_OK;
+}
+
+static void forget(obv_clog_source *s, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        s->wants[i].bytes = NULL;
+}
+
+static obv_code fetch_file(obv_clog_source *s, size_t from, size_t to, size_t *used, obv_read *reads, obv_err *err)
+{
+    char path[4200];
+    (void)snprintf(path, sizeof path, "%s/%u", s->clog_dir, s->wants[from].at.file_id);
+    OBV_AUTO(obv_close_fd) int fd = -1;
+    bool direct;
+    const obv_code opened = obv_open_direct(path, &fd, &direct, err);
+    if (opened == OBV_E_NOT_FOUND)
+        return OBV_OK;
+    OBV_TRY(opened);
+    life was;
+    const obv_code alive = read_life(fd, &was, err);
+    if (alive == OBV_E_CORRUPT) /* a fresh page: reused and not written yet */
+        return OBV_OK;
+    OBV_TRY(alive);
+    size_t n = 0;
+    OBV_TRY(plan(s, from, to, fd, used, reads, &n, err));
+    OBV_TRY(obv_uring_read(s->uring, reads, n, err));
+    for (size_t i = 0; i < n; i++)
+        if (reads[i].got < reads[i].len)
+            memset((uint8_t *)reads[i].buf + reads[i].got, 0, reads[i].len - reads[i].got);
+    if (!lives_on(path, fd, &was))
+        forget(s, from, to);
+    return OBV_OK;
+}
+
+obv_code obv_clog_fetch(obv_clog_source *s, const obv_cancel *c, obv_err *err)
+{
+    size_t used = 0;
+    OBV_AUTO(obv_freep) obv_read *reads = malloc(MAX_RANGES * sizeof *reads);
+    if (!reads)
+        return obv_fail(err, OBV_E_NOMEM, 0, "clog batch");
+    forget(s, 0, s->want_count);
+    for (size_t i = 0; i < s->want_count;) {
+        OBV_TRY(obv_cancel_check(c, "clog batch", err));
+        size_t j = i + 1;
+        while (j < s->want_count && s->wants[j].at.file_id == s->wants[i].at.file_id)
+            j++;
+        OBV_TRY(fetch_file(s, i, j, &used, reads, err));
+        i = j;
+    }
+    return OBV_OK;
+}

@@ -1,0 +1,78 @@
+/* clog_priv.h - inside of the clog source: listing and ilog cache (clog_ilog.c), batches (clog_batch.c, clog_fetch.c)
+ */
+#ifndef OBV_AGENT_SOURCE_CLOG_PRIV_H
+#define OBV_AGENT_SOURCE_CLOG_PRIV_H
+
+#include "base/uring.h"
+#include "format/ob/ilog.h"
+#include "source/clog.h"
+
+#include <sys/types.h>
+
+/* An ilog file as last listed; another inode, size or time means that it was written anew. */
+typedef struct obv_ilog_seen {
+    uint32_t id;
+    ino_t inode;
+    uint64_t size;
+    int64_t mtime_ns;
+} obv_ilog_seen;
+
+/* An ilog file held open with its info block in memory. */
+typedef struct obv_ilog_file {
+    int fd; /* -1: nothing is held */
+    obv_ilog_seen seen;
+    obv_ilog_trailer trailer;
+    obv_ilog_info info;
+    uint8_t *bytes; /* of the info block */
+} obv_ilog_file;
+
+/* One log of the batch under construction. */
+typedef struct obv_clog_want {
+    uint32_t pg;
+    uint64_t log_id;
+    obv_ilog_cursor at;
+    const uint8_t *bytes; /* NULL: its file is gone or was reused */
+    bool later;           /* no room to unpack it in this batch */
+} obv_clog_want;
+
+struct obv_clog_source {
+    char *clog_dir, *ilog_dir;
+    size_t batch_bytes;
+    obv_uring *uring;
+    uint64_t refresh; /* number of the last refresh */
+    obv_clog_files files;
+    obv_ilog_seen *ilogs; /* ascending */
+    size_t ilog_count, ilog_cap;
+    obv_ilog_file open;
+
+    obv_clog_want *wants;
+    size_t want_count, want_cap;
+    obv_clog_log *logs;
+    size_t log_count;
+    uint8_t *data; /* aligned for direct reads */
+    size_t data_cap;
+    obv_buf unpacked; /* entries that were compressed in the clog */
+};
+
+/* ---- clog_ilog.c */
+/** Lists both folders. *changed as obv_clog_refresh. */
+OBV_CHECK obv_code obv_clog_list(obv_clog_source *s, bool *changed, obv_err *err);
+/** Position in s->ilogs of the first file with an id >= @p id; ilog_count if none. */
+size_t obv_ilog_position(const obv_clog_source *s, uint32_t id);
+/** Makes s->open the file at @p position. OBV_E_NOT_FOUND: it vanished since the listing. */
+OBV_CHECK obv_code obv_ilog_use(obv_clog_source *s, size_t position, obv_err *err);
+void obv_ilog_drop(obv_clog_source *s);
+/** Gives every PG without one its ilog_id, going down from the newest file; marks PGs whose log is gone. */
+OBV_CHECK obv_code obv_ilog_locate(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, obv_err *err);
+/** Reads cursors of s->open: at most @p max from @p log_id on, within the slot. */
+OBV_CHECK obv_code obv_ilog_cursors(obv_clog_source *s, const obv_ilog_slot *slot, uint64_t log_id,
+                                    obv_ilog_cursor *out, size_t max, size_t *got, obv_err *err);
+
+/* ---- clog_fetch.c */
+/** Reads the bytes of all wants, sorted by place; those of a file that is gone or reused stay without bytes. */
+OBV_CHECK obv_code obv_clog_fetch(obv_clog_source *s, const obv_cancel *c, obv_err *err);
+
+/** Marks a PG as failed, with the reason. */
+void obv_clog_pg_fail(obv_clog_pg *pg, obv_code code, const char *fmt, ...) OBV_PRINTF(3, 4);
+
+#endif
