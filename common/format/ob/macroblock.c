@@ -30,7 +30,7 @@ static obv_code check_common(const obv_macro_meta *meta, obv_span block, obv_err
     const uint32_t version = obv_rd_le32(&r);
     const uint32_t magic = obv_rd_le32(&r);
     const uint32_t attr = obv_rd_le32(&r);
-    const uint64_t data_version = obv_rd_le64(&r);
+    (void)obv_rd_le64(&r); /* data_version: covered by nothing, and OceanBase does not look at it here */
     const uint32_t payload_size = obv_rd_le32(&r);
     const uint32_t payload_checksum = obv_rd_le32(&r);
     OBV_TRY(obv_rd_check(&r, "macroblock common header", err));
@@ -38,7 +38,6 @@ static obv_code check_common(const obv_macro_meta *meta, obv_span block, obv_err
     MUST_BE("common header version", version, 1);
     MUST_BE("common magic", magic, MAGIC_COMMON);
     MUST_BE("kind of block", attr, meta->attr);
-    MUST_BE("common data_version", data_version, meta->data_version);
     if (payload_size == 0 && payload_checksum == 0)
         return OBV_OK; /* written by a very old release: the micro blocks' checksums are all there is */
     MUST_BE("payload size", payload_size, block.len - COMMON_HEADER);
@@ -125,7 +124,8 @@ static obv_code check_header(const obv_macro_meta *meta, const obv_macro_schema 
     MUST_BE("micro block count", micros, meta->micro_block_count);
     MUST_BE("micro data offset", data_offset, meta->micro_data_offset);
     MUST_BE("micro index offset", index_offset, meta->micro_index_offset);
-    MUST_BE("end key offset", endkey_offset, meta->micro_endkey_offset);
+    /* a LOB block has no end keys: its meta gives the size array there */
+    MUST_BE("end key offset", is_lob ? sizes_offset : endkey_offset, meta->micro_endkey_offset);
     MUST_BE("data checksum", data_checksum, meta->data_checksum);
     if (!is_lob)
         MUST_BE("partition_id", partition_id, meta->partition_id);
