@@ -46,15 +46,18 @@ class Tree:
         self._macro_files()
         tenants = sorted({int(n.fields['tenant']) for n in self.names if 'tenant' in n.fields} - {1})
         for t in tenants:
-            self._tenant(t)
+            with self.out.guard(self.cp, D + '1'):
+                self._tenant(t)
         with_sys = tenants + ([1] if not self.only else [])
         for t in with_sys:
-            self._lists(t)
+            with self.out.guard(self.cp, D + '3.9'):
+                self._lists(t)
         if not self.only:
-            L.check_cluster(self.out, self.cp, self.values, tenants)
+            with self.out.guard(self.cp, D + '3.9'):
+                L.check_cluster(self.out, self.cp, self.values, tenants)
         for t in tenants:
-            archives = self._archive(t)
-            self._restorable(t, archives)
+            with self.out.guard(self.cp, C + '6'):
+                self._restorable(t, self._archive(t))
 
     def _grammar(self):
         for rel, is_dir in walk(self.cp):
@@ -106,17 +109,17 @@ class Tree:
                 if s.set_id in chain:
                     self.out.add(path, D + '1', 'second directory of set %d' % s.set_id)
                 chain[s.set_id] = s
-        checks = []
+        checks = self.chains[t] = []
         for s in chain.values():
             self._set_name(t, s)
             if s.info['status'] == R.SET_SUCCESS and s.info['file_status'] in (
                     R.FILE_AVAILABLE, R.FILE_EXPIRED):
                 c = SetCheck(self.out, s.path, self.files, chain)
-                c.run(self.values)
+                with self.out.guard(s.path, D + '3'):
+                    c.run(self.values)
                 checks.append(c)
                 self.stats['sets'] += 1
                 self.stats['pgs'] += len(c.pgs)
-        self.chains[t] = checks
         used = set().union(*(c.used for c in checks)) if checks else set()
         done = {c.path for c in checks}
         for path, facts in self.files.items():
@@ -266,7 +269,7 @@ class Tree:
         s = pgs.get((key.table_id, key.partition_id))
         n = clog['last_replay_log_id']
         if s is None:
-            self.out.add(where, C + '6.2', 'PG %s is not archived' % key)
+            self.out.add(where, C + '6.2', 'PG %s is not archived' % (key,))
         elif n + 1 < s.start_log_id:
             self.out.add(where, C + '6.1', 'PG %s is at log %d, archive begins at %d' % (key, n, s.start_log_id), None, -9064)
         elif n > s.last_log_id:

@@ -286,14 +286,14 @@ class _Scan:
 
 def scan_pg(top, pieces, table_id, partition_id, wanted):
     """-> (findings, PgSummary or None)."""
-    out = Findings(top)
-    try:
+    out, s = Findings(top), None
+    with out.guard(pieces[0].path, RULE + '4.4'):
         s = _Scan(top, pieces, table_id, partition_id, wanted)
-    except ObError as e:
-        out.error(pieces[0].path, RULE + '4.4', e)
+    if s is None:
         return out, None
-    for i in range(len(pieces)):
-        s.piece(i)
+    for i, p in enumerate(pieces):
+        with s.out.guard(p.path, RULE + '4'):
+            s.piece(i)
     if s.expect is None:
         s.say(pieces[0].path, '6.2', 'PG %d/%d has neither key nor data' % (table_id, partition_id))
         return s.out, None

@@ -30,7 +30,7 @@ def check_macro_file(top, path):
     """A whole macro_block file -> (findings, {offset: BlockFact})."""
     out, facts = Findings(top), {}
     note = out.note(path)
-    try:
+    with out.guard(path, 'format-data-backup 3.4'):
         buf = memoryview(read(path))
         for pos, payload in M.stream(buf, M.TYPE_MACRO_DATA, note):
             try:
@@ -38,8 +38,6 @@ def check_macro_file(top, path):
             except ObError as e:
                 e.offset = pos + (e.offset or 0)
                 out.error(path, 'observer-store 1.10', e)
-    except ObError as e:
-        out.error(path, 'format-data-backup 3.4', e)
     if len(facts) > 512:
         note(0, 'format-data-backup 5.3', '%d blocks in one file' % len(facts))
     return out, facts

@@ -41,7 +41,7 @@ class SetCheck:
         for key in self.sys + self.normal:
             entry = self.index.get(index_key(key))
             if entry is None:
-                self.finding(self.set.inc, 'format-data-backup 3.6', 'PG %s has no type-4 meta index entry' % key)
+                self.finding(self.set.inc, 'format-data-backup 3.6', 'PG %s has no type-4 meta index entry' % (key,))
                 continue
             with self.out.guard(self.path, 'format-data-backup 3.5'):
                 meta = self.set.pg_meta(entry)
@@ -64,11 +64,11 @@ class SetCheck:
         for keys, sys in ((self.sys, True), (self.normal, False)):
             for k in keys:
                 if k.is_sys != sys:
-                    self.finding(path, S_INFO + ' (4)', 'PG %s is in the wrong list' % k)
+                    self.finding(path, S_INFO + ' (4)', 'PG %s is in the wrong list' % (k,))
                 if k.tenant_id != tenant or k in seen:
-                    self.finding(path, S_INFO + ' (4)', 'PG %s comes twice or is of another tenant' % k)
+                    self.finding(path, S_INFO + ' (4)', 'PG %s comes twice or is of another tenant' % (k,))
                 if k.part_id < 0 or k.assist < 0 or k.is_trans:
-                    self.finding(path, 'format-data-backup 2', 'PG key %s is not valid' % k)
+                    self.finding(path, 'format-data-backup 2', 'PG key %s is not valid' % (k,))
                 if k.assist and not (k.part_id & 0xF0000000 and k.assist & 0xF0000000):
                     self.finding(path, 'restorable-set A3 e', 'PG %s: assist %d, restore compares with 0' % (k, k.assist))
                 seen.add(k)
@@ -110,7 +110,7 @@ class SetCheck:
     def _pg_meta(self, key, v, path):
         pg, say = v['pg_meta'], lambda rule, text: self.finding(path, rule, 'PG %s: %s' % (key, text))
         if pg['pg_key'] != key:
-            say('restorable-set A6', 'record is of %s' % pg['pg_key'])
+            say('restorable-set A6', 'record is of %s' % (pg['pg_key'],))
         stores = [p['partition_store_meta']['pkey'] for p in v['partitions']]
         if stores != pg['partitions']:
             say('restorable-set A3 a', 'partitions of the PG meta differ from the partition metas')

@@ -42,7 +42,7 @@ class Findings(list):
         self.append(Finding(self.rel(e.path or path), e.offset, rule, '%s: %s' % (e.name, e.text), e.rc))
 
     def guard(self, path, rule):
-        """with findings.guard(path, rule): an ObError becomes a finding."""
+        """with findings.guard(path, rule): an error becomes a finding."""
         return _Guard(self, path, rule)
 
 
@@ -56,5 +56,12 @@ class _Guard:
     def __exit__(self, kind, e, tb):
         if isinstance(e, ObError):
             self.findings.error(self.path, self.rule, e)
-            return True
-        return False
+        elif isinstance(e, Exception):  # damage that no rule foresaw: a finding, never the end of the check
+            self.findings.add(self.path, self.rule, 'cannot be read: %r at line %d' % (e, _deepest(tb)))
+        return isinstance(e, Exception)
+
+
+def _deepest(tb):
+    while tb.tb_next:
+        tb = tb.tb_next
+    return tb.tb_lineno

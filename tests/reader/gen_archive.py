@@ -3,7 +3,7 @@ import archive as A
 import media as M
 import records as R
 from obcodec import INT64_MAX, crc_chain
-from treegen import CLUSTER, CLUSTER_ID, DEST, T0, TENANT, put
+from treegen import DEST, T0, TENANT, put
 
 ROUND = 1
 

@@ -166,7 +166,7 @@ def _get_head(data, attr):
     fixed = LOB_LEN if lob else SSTABLE_LEN
     if len(data) < COMMON_LEN + fixed:
         raise _bad('no room for the block header', COMMON_LEN)
-    f = SSTABLE.unpack_from(data, COMMON_LEN) if not lob else _lob_fields(data)
+    f = SSTABLE.unpack_from(data, COMMON_LEN)  # a LOB header is the same and ends with the place of its size array
     names = ('header_size', 'version', 'magic', 'attr', 'table_id', 'data_version', 'column_number',
              'rowkey_column_number', 'column_index_scale', 'row_store_type', 'row_count', 'occupy_size',
              'micro_block_count', 'micro_block_size', 'micro_block_data_offset', 'micro_block_data_size',
@@ -195,13 +195,6 @@ def _get_head(data, attr):
         h['orders'] = struct.unpack_from('<%di' % n, data, pos + 6 * n)
         h['column_checksum'] = struct.unpack_from('<%dq' % n, data, pos + 10 * n)
     return h
-
-
-def _lob_fields(data):
-    """The LOB header is the sstable header with two fields for the size array; rearranged to the same order."""
-    f = struct.unpack_from('<iiiiQq16iq96sqq16sqq', data, COMMON_LEN)
-    ints = f[6:22]
-    return f[:6] + ints[:14] + f[22:]
 
 
 def _get_record(data, pos, magic):

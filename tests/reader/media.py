@@ -7,8 +7,8 @@ import struct
 from typing import NamedTuple
 
 import records as R
-from errors import (OB_BUF_NOT_ENOUGH, OB_CHECKSUM_ERROR, OB_DESERIALIZE_ERROR, OB_ERR_UNEXPECTED, OB_INVALID_ERROR,
-                    OB_NOT_SUPPORTED, ObError)
+from errors import (OB_BUF_NOT_ENOUGH, OB_CHECKSUM_ERROR, OB_DESERIALIZE_ERROR, OB_ERR_SYS, OB_ERR_UNEXPECTED,
+                    OB_INVALID_ARGUMENT, OB_INVALID_ERROR, OB_NOT_SUPPORTED, ObError)
 from obcodec import crc64, fold32, fold64, get_varint
 
 HEADER = struct.Struct('<HHHHhH4sqqqq')
@@ -333,18 +333,20 @@ def get_info_payload(buf, data_type, data_version, note=no_note):
     """A single-shot *_info file -> payload; None for an empty file (reads as an empty list)."""
     if not buf:
         return None
+    if len(buf) < HEADER_LEN:
+        raise ObError(OB_INVALID_ARGUMENT, 'no room for a common header', offset=0)
     h = get_header(buf, 0)
-    if h.sum() != h.header_checksum or h.header_version != 1:
+    if h.sum() != h.header_checksum:
         raise ObError(OB_CHECKSUM_ERROR, 'header checksum', offset=0)
     if h.data_zlength < 0 or HEADER_LEN + h.data_zlength > len(buf):
-        raise ObError(OB_CHECKSUM_ERROR, 'payload of %d bytes runs over the end' % h.data_zlength, offset=0)
+        raise ObError(OB_ERR_SYS, 'payload of %d bytes runs over the end' % h.data_zlength, offset=0)
     payload = bytes(buf[HEADER_LEN:HEADER_LEN + h.data_zlength])
     if crc64(payload) != h.data_checksum:
         raise ObError(OB_CHECKSUM_ERROR, 'data checksum', offset=HEADER_LEN)
     if h.data_type != data_type:
         raise ObError(OB_ERR_UNEXPECTED, 'file of type %d, not %d' % (h.data_type, data_type), offset=0)
     if data_type == TYPE_TENANT_NAME and (h.data_version != 1 or h.data_length != h.data_zlength):
-        raise ObError(OB_ERR_UNEXPECTED, 'data_version %d' % h.data_version, offset=4)
+        raise ObError(OB_ERR_SYS, 'data_version %d' % h.data_version, offset=4)
     try:
         h.check_valid(0)
     except ObError as e:

@@ -129,7 +129,7 @@ class PgArchive:
                         if e.log_id > expect:
                             raise ObError(OB_ERR_UNEXPECTED, 'gap: log %d where %d is next' % (e.log_id, expect))
                         if (e.table_id, e.pkey.partition_id) != (self.table_id, self.partition_id):
-                            raise ObError(OB_ERR_UNEXPECTED, 'log of PG %s' % e.pkey)
+                            raise ObError(OB_ERR_UNEXPECTED, 'log of PG %s' % (e.pkey,))
                         if e.type not in A.TS_MAY_STAY and e.submit_ts <= submit_ts:
                             raise ObError(OB_ERR_UNEXPECTED, 'submit ts of log %d does not grow' % e.log_id)
                         submit_ts = max(submit_ts, e.submit_ts)

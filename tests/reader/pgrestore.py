@@ -120,7 +120,7 @@ class PgRestore:
         self.task = entry['task_id']
         pg = meta['pg_meta']
         if pg['pg_key'] != self.key:
-            raise self._error(OB_ERR_UNEXPECTED, 'PG meta is of %s' % pg['pg_key'])
+            raise self._error(OB_ERR_UNEXPECTED, 'PG meta is of %s' % (pg['pg_key'],))
         clog, data = pg['storage_info']['clog_info'], pg['storage_info']['data_info']
         self.tables = {MAJOR: self.set.macro_index(self.key, MAJOR, self.task).tables,
                        MINOR: self.set.macro_index(self.key, MINOR, self.task).tables}
@@ -287,7 +287,7 @@ class PgRestore:
         for m in self.job.schema.pgs(self.job.schema.version).get((self.low, self.partition_id), []):
             p = key_from_id(tenant | m, self.partition_id)
             if p not in self.in_meta and not self.added.get(p, 0) > S:
-                raise self._error(OB_ERR_UNEXPECTED, 'may lost data: member %s was not copied nor added behind S' % p)
+                raise self._error(OB_ERR_UNEXPECTED, 'may lost data: member %s was not copied nor added behind S' % (p,))
 
     # ---- the rows at T ----
 

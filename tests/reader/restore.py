@@ -170,7 +170,7 @@ class Restore:
         for low, part, _, _ in user:
             key = key_from_id(p.tenant_id << 40 | low, part)
             if key not in keys and (not p.pieces or not PgArchive(p.pieces, key.table_id, part).exists):
-                raise ObError(OB_ERR_UNEXPECTED, 'may lost data: PG %s is neither in the set nor archived' % key,
+                raise ObError(OB_ERR_UNEXPECTED, 'may lost data: PG %s is neither in the set nor archived' % (key,),
                               p.largest.path)
 
     def _pgs(self, pool, pgs):

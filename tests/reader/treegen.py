@@ -50,8 +50,9 @@ class World:
         for low in SYS:
             self._pg(Pg(low, 0))
         self.tables = {}
-        self.ddl([self.table(TABLE, [0, 1]), self.index(INDEX, TABLE, 2)] + [
-            self.table(m, [0], GROUP) for m in MEMBERS], groups=[GROUP])
+        self.ddl([self.table(TABLE, [0, 1])] + [self.table(m, [0], GROUP) for m in MEMBERS], groups=[GROUP])
+        self.before_index = self.schema_version
+        self.ddl([self.index(INDEX, TABLE, 2)])
         for p in (0, 1):
             self._pg(Pg(TABLE, p, {TABLE: [TABLE, INDEX]}))
         self._pg(Pg(GROUP, 0, {m: [m] for m in MEMBERS}))
