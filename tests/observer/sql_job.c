@@ -127,9 +127,13 @@ static pid_t start_reader(struct host *h, const char *dir)
     posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&fa, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0644);
     posix_spawn_file_actions_adddup2(&fa, 1, 2);
+    posix_spawnattr_t attr; /* a group of its own: the reader has workers, and all are ended together */
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP);
     pid_t pid = -1;
-    if (posix_spawn(&pid, python, &fa, NULL, argv, environ) != 0)
+    if (posix_spawn(&pid, python, &fa, &attr, argv, environ) != 0)
         pid = -1;
+    posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&fa);
     return pid;
 }
@@ -203,7 +207,7 @@ static bool watch_reader(pid_t pid, struct job *j, sqlite3 *db)
         if (got == pid || (got < 0 && errno != EINTR))
             return true;
         if (all.stop) {
-            kill(pid, SIGTERM);
+            kill(-pid, SIGTERM);
             waitpid(pid, &status, 0);
             return false;
         }
