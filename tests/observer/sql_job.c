@@ -37,71 +37,6 @@ static struct {
 
 static void nap(void) { nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL); }
 
-static sqlite3 *open_db(struct host *h)
-{
-    sqlite3 *db = NULL;
-    if (sqlite3_open_v2(host_cluster_db(h), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
-        sqlite3_close(db);
-        return NULL;
-    }
-    sqlite3_busy_timeout(db, 30000);
-    sqlite3_exec(db,
-                 "CREATE TABLE IF NOT EXISTS front_restore_source (uri TEXT);"
-                 "CREATE TABLE IF NOT EXISTS front_restore_job (job_id INTEGER PRIMARY KEY, host INTEGER, dir TEXT)",
-                 NULL, NULL, NULL);
-    return db;
-}
-
-/* Runs one statement with text parameters; numbers come as text and SQLite's column affinity makes them numbers. */
-static bool put(sqlite3 *db, const char *sql, const char *const *args, int n)
-{
-    sqlite3_stmt *q = NULL;
-    bool ok = sqlite3_prepare_v2(db, sql, -1, &q, NULL) == SQLITE_OK;
-    for (int i = 0; ok && i < n; i++)
-        sqlite3_bind_text(q, i + 1, args[i], -1, SQLITE_TRANSIENT);
-    ok = ok && sqlite3_step(q) == SQLITE_DONE;
-    sqlite3_finalize(q);
-    return ok;
-}
-
-#define PUT(db, sql, ...)                                                                                              \
-    put(db, sql, (const char *const[]){__VA_ARGS__}, (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
-
-static const char *num(char out[24], int64_t v)
-{
-    snprintf(out, 24, "%" PRId64, v);
-    return out;
-}
-
-/* ---- sources ---- */
-
-int obs_sql_add_restore_source(struct host *h, const char *uri, struct obs_err *err)
-{
-    sqlite3 *db = open_db(h);
-    bool ok = db && PUT(db, "INSERT INTO front_restore_source VALUES (?1)", uri);
-    sqlite3_close(db);
-    return ok ? 0 : job_fail(err, OB_ERR_UNEXPECTED, "cluster.db cannot be written");
-}
-
-int obs_sql_clear_restore_source(struct host *h, struct obs_err *err)
-{
-    sqlite3 *db = open_db(h);
-    bool ok = db && sqlite3_exec(db, "DELETE FROM front_restore_source", NULL, NULL, NULL) == SQLITE_OK;
-    sqlite3_close(db);
-    return ok ? 0 : job_fail(err, OB_ERR_UNEXPECTED, "cluster.db cannot be written");
-}
-
-static json_t *sources(sqlite3 *db)
-{
-    json_t *list = json_array();
-    sqlite3_stmt *q = NULL;
-    if (sqlite3_prepare_v2(db, "SELECT uri FROM front_restore_source ORDER BY rowid", -1, &q, NULL) == SQLITE_OK)
-        while (sqlite3_step(q) == SQLITE_ROW)
-            json_array_append_new(list, json_string((const char *)sqlite3_column_text(q, 0)));
-    sqlite3_finalize(q);
-    return list;
-}
-
 /* ---- the reader ---- */
 
 static void remove_in(const char *dir, const char *name)
@@ -145,48 +80,6 @@ static json_t *load_in(const char *dir, const char *name)
     return json_load_file(path, 0, NULL);
 }
 
-static int64_t int_at(const json_t *o, const char *key) { return json_integer_value(json_object_get(o, key)); }
-
-static const char *text_at(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
-static void set_status(sqlite3 *db, int64_t id, const char *status)
-{
-    char n[24];
-    num(n, id);
-    sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    PUT(db,
-        "UPDATE __all_restore_info SET value = ?2, gmt_modified = strftime('%Y-%m-%d %H:%M:%f000', 'now') "
-        "WHERE job_id = ?1 AND name = 'status'",
-        n, status);
-    PUT(db, "UPDATE __all_restore_progress SET status = ?2 WHERE job_id = ?1", n, status);
-    sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
-}
-
-static void set_info(sqlite3 *db, int64_t id, const char *name, const char *value)
-{
-    char n[24];
-    PUT(db,
-        "INSERT INTO __all_restore_info (gmt_create, gmt_modified, job_id, name, value) VALUES "
-        "(strftime('%Y-%m-%d %H:%M:%f000', 'now'), strftime('%Y-%m-%d %H:%M:%f000', 'now'), ?1, ?2, ?3) "
-        "ON CONFLICT (job_id, name) DO UPDATE SET value = excluded.value",
-        num(n, id), name, value);
-}
-
-static void set_progress(sqlite3 *db, int64_t id, const json_t *p)
-{
-    char n[7][24];
-    PUT(db,
-        "UPDATE __all_restore_progress SET pg_count = ?2, finish_pg_count = ?3, partition_count = ?4, "
-        "finish_partition_count = ?5, macro_block_count = ?6, finish_macro_block_count = ?7 WHERE job_id = ?1",
-        num(n[0], id), num(n[1], int_at(p, "pg_count")), num(n[2], int_at(p, "finish_pg_count")),
-        num(n[3], int_at(p, "partition_count")), num(n[4], int_at(p, "finish_partition_count")),
-        num(n[5], int_at(p, "macro_block_count")), num(n[6], int_at(p, "finish_macro_block_count")));
-}
-
 /* Waits for the child; db = NULL: without any tables (preview). @return false: told to stop, the child was ended */
 static bool watch_reader(pid_t pid, struct job *j, sqlite3 *db)
 {
@@ -195,13 +88,13 @@ static bool watch_reader(pid_t pid, struct job *j, sqlite3 *db)
         pid_t got = waitpid(pid, &status, WNOHANG);
         json_t *p = db ? load_in(j->dir, "progress.json") : NULL;
         if (p) {
-            const char *state = text_at(p, "status");
+            const char *state = job_text(p, "status");
             if (*state && strncmp(state, "RESTORE_SUCCESS", 15) != 0 && strncmp(state, "RESTORE_FAIL", 12) != 0 &&
                 strcmp(state, last) != 0) {
                 snprintf(last, sizeof last, "%s", state);
-                set_status(db, j->id, state);
+                job_status(db, j->id, state);
             }
-            set_progress(db, j->id, p);
+            job_progress(db, j->id, p);
             json_decref(p);
         }
         if (got == pid || (got < 0 && errno != EINTR))
@@ -219,74 +112,24 @@ static bool watch_reader(pid_t pid, struct job *j, sqlite3 *db)
 
 static void finish(sqlite3 *db, struct job *j, bool ok, const char *text)
 {
-    char n[24];
-    num(n, j->id);
-    if (!ok)
-        set_info(db, j->id, "info", text);
-    PUT(db,
-        "UPDATE __all_restore_progress SET completion_time = strftime('%Y-%m-%d %H:%M:%f000', 'now'), info = ?2 "
-        "WHERE job_id = ?1",
-        n, text);
-    set_status(db, j->id, ok ? "RESTORE_SUCCESS" : "RESTORE_FAIL");
+    job_end(db, j->id, ok, text);
     for (int i = 0; i < 10 && !all.stop; i++)
         nap(); /* RootService needs another round to move the rows to the history */
-    sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    PUT(db,
-        "INSERT INTO __all_restore_history (gmt_create, gmt_modified, job_id, external_job_id, tenant_id, tenant_name, "
-        "status, start_time, completion_time, pg_count, finish_pg_count, partition_count, finish_partition_count, "
-        "macro_block_count, finish_macro_block_count, info, restore_data_version, backup_dest, restore_option, "
-        "backup_set_list, backup_piece_list) SELECT gmt_create, gmt_modified, job_id, external_job_id, tenant_id, "
-        "tenant_name, status, start_time, completion_time, pg_count, finish_pg_count, partition_count, "
-        "finish_partition_count, macro_block_count, finish_macro_block_count, info, "
-        "(SELECT value FROM __all_restore_info i WHERE i.job_id = p.job_id AND name = 'restore_data_version'), "
-        "(SELECT value FROM __all_restore_info i WHERE i.job_id = p.job_id AND name = 'backup_dest'), "
-        "(SELECT value FROM __all_restore_info i WHERE i.job_id = p.job_id AND name = 'restore_option'), "
-        "(SELECT value FROM __all_restore_info i WHERE i.job_id = p.job_id AND name = 'backup_set_list'), "
-        "(SELECT value FROM __all_restore_info i WHERE i.job_id = p.job_id AND name = 'backup_piece_list') "
-        "FROM __all_restore_progress p WHERE job_id = ?1",
-        n);
-    PUT(db, "DELETE FROM __all_restore_progress WHERE job_id = ?1", n);
-    PUT(db, "DELETE FROM __all_restore_info WHERE job_id = ?1", n);
-    PUT(db, "DELETE FROM front_restore_job WHERE job_id = ?1", n);
-    sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    job_to_history(db, j->id, j->tenant_id);
     obs_log(j->host, "restore job %" PRId64 ": %s %s", j->id, ok ? "RESTORE_SUCCESS" : "RESTORE_FAIL", text);
-}
-
-/* What the job learned from the backup, as __all_restore_info shows it. */
-static void note_result(sqlite3 *db, int64_t id, const json_t *result)
-{
-    static const struct {
-        const char *name, *key;
-    } NAMES[] = {{"backup_tenant_id", "backup_tenant_id"},       {"snapshot_version", "snapshot_version"},
-                 {"schema_version", "schema_version"},           {"restore_schema_version", "schema_version"},
-                 {"frozen_data_version", "backup_data_version"}, {"backup_locality", "locality"},
-                 {"backup_primary_zone", "primary_zone"},        {"compat_mode", "compat_mode"},
-                 {"backup_set_list", "backup_set_list"},         {"backup_piece_list", "backup_piece_list"}};
-    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
-        const json_t *v = json_object_get(result, NAMES[i].key);
-        char *text = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-        if (text)
-            set_info(db, id, NAMES[i].name, json_is_string(v) ? json_string_value(v) : text);
-        free(text);
-    }
-    json_t *p = json_object_get(result, "pgs");
-    char n[24];
-    if (json_is_array(p))
-        PUT(db, "UPDATE __all_restore_progress SET pg_count = ?2, finish_pg_count = ?2 WHERE job_id = ?1", num(n, id),
-            num((char[24]){0}, (int64_t)json_array_size(p)));
 }
 
 static bool load(struct job *j, const json_t *request, const json_t *result, struct obs_err *err)
 {
-    const char *locality = text_at(request, "locality"), *zone = text_at(request, "primary_zone");
+    const char *locality = job_text(request, "locality"), *zone = job_text(request, "primary_zone");
     const struct obs_load l = {
         .tenant_id = (uint64_t)j->tenant_id,
-        .tenant_name = text_at(request, "dst_tenant_name"),
-        .locality = *locality ? locality : text_at(result, "locality"),
-        .primary_zone = *zone ? zone : text_at(result, "primary_zone"),
-        .pool_list = text_at(request, "pool_list"),
-        .compat_mode = int_at(result, "compat_mode"),
-        .restore_data_version = int_at(request, "restore_data_version"),
+        .tenant_name = job_text(request, "dst_tenant_name"),
+        .locality = *locality ? locality : job_text(result, "locality"),
+        .primary_zone = *zone ? zone : job_text(result, "primary_zone"),
+        .pool_list = job_text(request, "pool_list"),
+        .compat_mode = job_int(result, "compat_mode"),
+        .restore_data_version = job_int(request, "restore_data_version"),
         .dir = j->dir,
     };
     return obs_restore_load(j->host, &l, err) == 0;
@@ -306,17 +149,18 @@ static void run(struct job *j, sqlite3 *db)
     struct obs_err err = {0};
     if (ended && !result) {
         finish(db, j, false, "reader ended without a result");
-    } else if (ended && int_at(result, "rc") != 0) {
+    } else if (ended && job_int(result, "rc") != 0) {
         char text[600];
-        snprintf(text, sizeof text, "ret=%" PRId64 ", %s: %s", int_at(result, "rc"), text_at(result, "state"),
-                 text_at(result, "message"));
+        snprintf(text, sizeof text, "ret=%" PRId64 ", %s: %s", job_int(result, "rc"), job_text(result, "state"),
+                 job_text(result, "message"));
         finish(db, j, false, text);
     } else if (ended) {
-        note_result(db, j->id, result);
-        set_status(db, j->id, "RESTORE_USER_REPLICA");
+        job_note_result(db, j->id, result);
+        job_show_pgs(db, j->tenant_id, result);
+        job_status(db, j->id, "RESTORE_USER_REPLICA");
         if (load(j, request, result, &err)) {
-            set_status(db, j->id, "REBUILD_INDEX");
-            set_status(db, j->id, "POST_CHECK");
+            job_status(db, j->id, "REBUILD_INDEX");
+            job_status(db, j->id, "POST_CHECK");
             finish(db, j, true, "");
         } else {
             char text[300];
@@ -331,7 +175,7 @@ static void run(struct job *j, sqlite3 *db)
 static void *job_thread(void *arg)
 {
     struct job *j = arg;
-    sqlite3 *db = open_db(j->host);
+    sqlite3 *db = job_open_db(j->host);
     if (db)
         run(j, db);
     sqlite3_close(db);
@@ -385,12 +229,6 @@ static bool start_thread(struct host *h, int64_t id, int64_t tenant_id, const ch
 
 /* ---- making a job ---- */
 
-static int64_t ask_int(sqlite3 *db, const char *query)
-{
-    char text[32];
-    return job_ask(db, query, NULL, text, sizeof text) ? strtoll(text, NULL, 10) : 0;
-}
-
 static int64_t cluster_version(struct host *h)
 {
     char text[64];
@@ -405,12 +243,14 @@ static json_t *make_request(struct host *h, sqlite3 *db, const struct obs_restor
 {
     return json_pack(
         "{s:I, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:b, s:s, s:s, s:s, s:s, s:[]}", "job_id",
-        (json_int_t)id, "at", r->at ? r->at : "", "sources", r->at ? json_array() : sources(db), "backup_tenant_name",
-        r->src_tenant, "backup_cluster_name", o->cluster_name, "backup_cluster_id", (json_int_t)o->cluster_id,
-        "until_us", (json_int_t)r->until_us, "dst_tenant_id", (json_int_t)tenant_id, "dst_tenant_name", r->dst_tenant,
-        "cluster_version", (json_int_t)cluster_version(h), "restore_data_version",
-        (json_int_t)ask_int(db, "SELECT value FROM __all_zone WHERE zone = '' AND name = 'frozen_version'"), "gc_ts_us",
-        (json_int_t)ask_int(db, "SELECT column_value FROM __all_core_table WHERE table_name = '__all_global_stat' AND "
+        (json_int_t)id, "at", r->at ? r->at : "", "sources", r->at ? json_array() : job_sources(db),
+        "backup_tenant_name", r->src_tenant, "backup_cluster_name", o->cluster_name, "backup_cluster_id",
+        (json_int_t)o->cluster_id, "until_us", (json_int_t)r->until_us, "dst_tenant_id", (json_int_t)tenant_id,
+        "dst_tenant_name", r->dst_tenant, "cluster_version", (json_int_t)cluster_version(h), "restore_data_version",
+        (json_int_t)job_ask_int(db, "SELECT value FROM __all_zone WHERE zone = '' AND name = 'frozen_version'"),
+        "gc_ts_us",
+        (json_int_t)job_ask_int(db,
+                                "SELECT column_value FROM __all_core_table WHERE table_name = '__all_global_stat' AND "
                                 "column_name = 'snapshot_gc_ts'"),
         "preview", r->preview ? 1 : 0, "passwords", r->passwords ? r->passwords : "", "locality", o->locality,
         "primary_zone", o->primary_zone, "pool_list", o->pool_list, "table_list");
@@ -456,62 +296,28 @@ static int preview(struct host *h, sqlite3 *db, const struct obs_restore *r, con
     int rc = 0;
     if (!result)
         rc = job_fail(err, OB_ERR_UNEXPECTED, "reader ended without a result");
-    else if (int_at(result, "rc") != 0)
-        rc = job_fail(err, (int)int_at(result, "rc"), "%s", text_at(result, "message"));
+    else if (job_int(result, "rc") != 0)
+        rc = job_fail(err, (int)job_int(result, "rc"), "%s", job_text(result, "message"));
     json_decref(result);
     return rc;
-}
-
-static void insert_rows(sqlite3 *db, int64_t now_us, const struct obs_restore *r, const struct job_option *o,
-                        const json_t *request)
-{
-    char n[24], number[24];
-    int64_t id = int_at(request, "job_id");
-    char *list = json_dumps(json_object_get(request, "sources"), JSON_COMPACT);
-    const struct {
-        const char *name, *value;
-    } ROWS[] = {{"status", "CREATE_TENANT"},           {"tenant_name", r->dst_tenant},
-                {"backup_tenant_name", r->src_tenant}, {"backup_cluster_name", o->cluster_name},
-                {"pool_list", o->pool_list},           {"locality", o->locality},
-                {"primary_zone", o->primary_zone},     {"restore_option", r->options},
-                {"backup_dest", r->at ? r->at : list}, {"info", ""}};
-    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++)
-        set_info(db, id, ROWS[i].name, ROWS[i].value ? ROWS[i].value : "");
-    set_info(db, id, "tenant_id", num(number, int_at(request, "dst_tenant_id")));
-    set_info(db, id, "cluster_id", num(number, o->cluster_id));
-    set_info(db, id, "restore_job_id", num(number, o->external_id));
-    set_info(db, id, "restore_timestamp", num(number, r->until_us));
-    set_info(db, id, "restore_data_version", num(number, int_at(request, "restore_data_version")));
-    set_info(db, id, "restore_start_ts", num(number, now_us));
-    free(list);
-    PUT(db,
-        "INSERT INTO __all_restore_progress (gmt_create, gmt_modified, job_id, external_job_id, tenant_id, "
-        "tenant_name, "
-        "status, start_time, pg_count, finish_pg_count, partition_count, finish_partition_count, macro_block_count, "
-        "finish_macro_block_count, info) VALUES (strftime('%Y-%m-%d %H:%M:%f000', 'now'), "
-        "strftime('%Y-%m-%d %H:%M:%f000', 'now'), ?1, ?2, ?3, ?4, 'CREATE_TENANT', "
-        "strftime('%Y-%m-%d %H:%M:%f000', 'now'), 0, 0, 0, 0, 0, 0, '')",
-        num(n, id), num(number, o->external_id), num((char[24]){0}, int_at(request, "dst_tenant_id")), r->dst_tenant);
 }
 
 static int make_job(struct host *h, sqlite3 *db, const struct obs_restore *r, const struct job_option *o,
                     int64_t *job_id, struct obs_err *err)
 {
     sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-    int64_t id = 1 + ask_int(db, "SELECT MAX(job_id) FROM (SELECT job_id FROM __all_restore_history UNION ALL "
-                                 "SELECT job_id FROM __all_restore_info)");
+    int64_t id = 1 + job_ask_int(db, "SELECT MAX(job_id) FROM (SELECT job_id FROM __all_restore_history UNION ALL "
+                                     "SELECT job_id FROM __all_restore_info)");
     int64_t tenant =
-        1 + ask_int(db, "SELECT MAX(CAST(t AS INTEGER)) FROM (SELECT 1000 AS t UNION ALL SELECT tenant_id FROM "
-                        "__all_tenant UNION ALL SELECT tenant_id FROM __all_tenant_history UNION ALL SELECT "
-                        "value FROM __all_restore_info WHERE name = 'tenant_id' UNION ALL SELECT tenant_id "
-                        "FROM __all_restore_history)");
-    char name[24], host[24], dir[600];
+        1 + job_ask_int(db, "SELECT MAX(CAST(t AS INTEGER)) FROM (SELECT 1000 AS t UNION ALL SELECT tenant_id FROM "
+                            "__all_tenant UNION ALL SELECT tenant_id FROM __all_tenant_history UNION ALL SELECT "
+                            "value FROM __all_restore_info WHERE name = 'tenant_id' UNION ALL SELECT tenant_id "
+                            "FROM __all_restore_history)");
+    char name[24], dir[600];
+    snprintf(name, sizeof name, "%" PRId64, id);
     json_t *request = make_request(h, db, r, o, id, tenant);
-    bool ok = make_dir(h, num(name, id), dir, sizeof dir) && write_request(dir, request);
-    if (ok) {
-        insert_rows(db, host_now(h), r, o, request);
-        ok = PUT(db, "INSERT INTO front_restore_job VALUES (?1, ?2, ?3)", name, num(host, host_self(h)->id), dir);
-    }
+    bool ok = make_dir(h, name, dir, sizeof dir) && write_request(dir, request);
+    ok = ok && job_insert(h, db, r, o, request, dir);
     ok = sqlite3_exec(db, ok ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK && ok;
     json_decref(request);
     if (!ok || !start_thread(h, id, tenant, dir))
@@ -525,12 +331,12 @@ int obs_sql_restore(struct host *h, const struct obs_restore *r, int64_t *job_id
 {
     reap();
     *job_id = 0;
-    sqlite3 *db = open_db(h);
+    sqlite3 *db = job_open_db(h);
     if (!db)
         return job_fail(err, OB_ERR_UNEXPECTED, "cluster.db cannot be opened");
     struct job_option o;
     int rc = job_check(h, db, r, &o, err);
-    int64_t added = ask_int(db, "SELECT COUNT(*) FROM front_restore_source");
+    int64_t added = job_ask_int(db, "SELECT COUNT(*) FROM front_restore_source");
     if (rc == 0 && r->at && added)
         rc = job_fail(err, OB_NOT_SUPPORTED, "AT together with added restore sources is not supported");
     if (rc == 0 && !r->at && !added)
@@ -546,7 +352,7 @@ int obs_sql_restore(struct host *h, const struct obs_restore *r, int64_t *job_id
 void job_start_all(struct host *h)
 {
     all.stop = false;
-    sqlite3 *db = open_db(h);
+    sqlite3 *db = job_open_db(h);
     sqlite3_stmt *q = NULL;
     if (db &&
         sqlite3_prepare_v2(db,
@@ -575,26 +381,4 @@ void job_stop_all(void)
         pthread_join(j->thread, NULL);
         free(j);
     }
-}
-
-json_t *obs_restore_jobs(struct host *h)
-{
-    json_t *jobs = json_array();
-    sqlite3 *db = open_db(h);
-    sqlite3_stmt *q = NULL;
-    if (db &&
-        sqlite3_prepare_v2(db,
-                           "SELECT job_id, tenant_id, tenant_name, status, info FROM __all_restore_progress UNION ALL "
-                           "SELECT job_id, tenant_id, tenant_name, status, info FROM __all_restore_history "
-                           "ORDER BY job_id",
-                           -1, &q, NULL) == SQLITE_OK)
-        while (sqlite3_step(q) == SQLITE_ROW)
-            json_array_append_new(jobs, json_pack("{s:I, s:I, s:s, s:s, s:s*}", "job_id",
-                                                  (json_int_t)sqlite3_column_int64(q, 0), "tenant_id",
-                                                  (json_int_t)sqlite3_column_int64(q, 1), "tenant_name",
-                                                  sqlite3_column_text(q, 2), "status", sqlite3_column_text(q, 3),
-                                                  "info", sqlite3_column_text(q, 4)));
-    sqlite3_finalize(q);
-    sqlite3_close(db);
-    return json_pack("{s:b, s:o}", "ok", 1, "jobs", jobs);
 }

@@ -16,6 +16,27 @@ struct job_option { /* of WITH '...' */
     int64_t cluster_id, external_id;
 };
 
+/* ---- sql_job_table.c */
+sqlite3 *job_open_db(struct host *h);                /* a connection of one's own; NULL: cannot be opened */
+int64_t job_ask_int(sqlite3 *db, const char *query); /* 0: no row */
+json_t *job_sources(sqlite3 *db);                    /* what ADD RESTORE SOURCE gathered */
+/** The first rows of a job, inside the caller's transaction; @p request is its job.json in @p dir. */
+bool job_insert(struct host *h, sqlite3 *db, const struct obs_restore *r, const struct job_option *o,
+                const json_t *request, const char *dir);
+void job_status(sqlite3 *db, int64_t id, const char *status);
+void job_info(sqlite3 *db, int64_t id, const char *name, const char *value);
+void job_progress(sqlite3 *db, int64_t id, const json_t *progress);
+/** What the job learned from the backup, as __all_restore_info shows it. */
+void job_note_result(sqlite3 *db, int64_t id, const json_t *result);
+/** One row a PG, as long as the job lives. */
+void job_show_pgs(sqlite3 *db, int64_t tenant_id, const json_t *result);
+void job_end(sqlite3 *db, int64_t id, bool ok, const char *text);
+void job_to_history(sqlite3 *db, int64_t id, int64_t tenant_id);
+/** Number or text of a key; 0 or "" when it is absent. */
+int64_t job_int(const json_t *o, const char *key);
+const char *job_text(const json_t *o, const char *key);
+
+/* ---- sql_job_check.c */
 /** Everything that RootService looks at before a job exists, in its order (sql_job_check.c). 0, or the negative number.
  */
 int job_check(struct host *h, sqlite3 *db, const struct obs_restore *r, struct job_option *opt, struct obs_err *err);
