@@ -1,0 +1,247 @@
+"""first_whole_path - the checks behind tests/accept/01-first-whole-path"""
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+
+import faults
+import fresh
+import harness
+
+MIB = 1 << 20
+
+
+class Story:
+    """One site brought to the point where a full backup is taken and log keeps flowing."""
+
+    def __init__(self, site, mib_per_tenant=12, seed=1, workload=True):
+        self.site, self.mib, self.seed, self.workload = site, mib_per_tenant, seed, workload
+
+    def begin(self, agent_env=None, bytes_of=None, **agent_over):
+        s = self.site
+        s.prepare()
+        s.start_source(ilog_freeze_us=500000)
+        s.ctl("source", "layout", tenants=list(s.tenants))
+        for tenant in s.tenants:
+            s.ctl("source", "load", tenant=tenant, bytes=(bytes_of or {}).get(tenant, self.mib * MIB), tables=2,
+                  partitions=4, compressor="mix", index=True, seed=self.seed)
+        if self.workload:
+            s.ctl("source", "workload", op="start", rate=150, tenants=list(s.tenants), seed=self.seed)
+        s.start_coordinator()
+        s.start_agents(extra_env=agent_env, **agent_over)
+        s.cli("repo", "init")
+        s.cli("archive", "start", "--wait", timeout=120)
+        return self
+
+    def backup(self):
+        return self.site.cli("backup", "start", "--wait", timeout=600)
+
+    def set_end(self):
+        """S of the newest good set, per tenant."""
+        return {t: self.site.window(t)[0] - 1 for t in self.site.tenants}
+
+    def times(self, count, rng):
+        """count seeded times after S at which digests are taken from the source's own history."""
+        lo = max(self.set_end().values()) + 1
+        hi = self.site.ctl("source", "now")["now"]
+        return sorted(rng.randrange(lo, hi) for _ in range(count))
+
+
+def build_dir(accept, name="dev"):
+    return os.path.join(accept.root, "build", name)
+
+
+def new_site(accept, net, build="dev", **kw):
+    return harness.site(tempfile.mkdtemp(prefix="obvault-accept-"), build_dir(accept, build), net=net, **kw)
+
+
+def reader_check(accept, site):
+    code, out = accept.command([harness.PYTHON, "tests/reader/check.py", site.dest, "--json"], 600)
+    try:
+        report = json.loads(out[out.index("{"):])
+    except ValueError:
+        report = {}
+    findings = report.get("findings", [])
+    return code == 0 and not findings, report, findings
+
+
+def compare_restore(site, tenant, at, wanted, to):
+    """(equal, text): restores and compares every PG."""
+    site.restore(tenant, at, to)
+    pgs, digest = site.digests("target", to, at)
+    source_pgs, source_digest = wanted
+    wrong = sorted(name for name in set(pgs) | set(source_pgs) if pgs.get(name, ())[1:] != source_pgs.get(name, ())[1:])
+    return digest == source_digest and not wrong, f"{len(source_pgs)} PGs, wrong: {wrong[:3] or 'none'}"
+
+
+def start_target(site):
+    site.start_target()
+    site.ctl("target", "parameter", name="restore_concurrency", value="10")
+
+
+# ---- restores, refused times, strict reader -------------------------------------------------------------------------
+def restores(accept, quick, seed):
+    count, rng = (4 if quick else 10), random.Random(seed)
+    mib = 12 if quick else 104
+    with new_site(accept, 40) as site:
+        story = Story(site, mib_per_tenant=mib, seed=seed)
+        state = {}
+
+        def prepare():
+            story.begin()
+            loaded = site.ctl("source", "status")
+            job = story.backup()
+            site.ctl("source", "minor_freeze")
+            time.sleep(3 if quick else 20)
+            state["times"] = story.times(count, rng)
+            site.ctl("source", "workload", op="stop")
+            state["wanted"] = {(t, at): site.digests("source", t, at) for at in state["times"] for t in site.tenants}
+            site.wait_window_past(max(state["times"]))
+            state["window"] = {t: site.window(t) for t in site.tenants}
+            progress = job["progress"]
+            enough = quick or (progress["bytes_read"] >= 200 * MIB and progress["pgs_done"] >= 40)
+            return enough and job["state"] == "SUCCESS", (
+                f"{job['state']}, {progress['pgs_done']} PGs, {progress['bytes_read'] // MIB} MiB read, "
+                f"{progress['bytes_written'] // MIB} MiB stored, {len(loaded.get('tenants', []))} tenants")
+
+        if not accept.check("backup of two tenants while they write", prepare):
+            return
+
+        def refused():
+            seen = []
+            for tenant in site.tenants:
+                first, last = state["window"][tenant]
+                for at in (first - 1, first - 1_000_000, last + 60_000_000):
+                    code, answer = site.cli_raw("restore", "start", "--tenant", site.tenant_name(tenant), "--to", "no",
+                                                "--at", harness.rfc3339(at), "--target", "standby", "--pool", "pool_no",
+                                                "--wait", timeout=120)
+                    text = json.dumps(answer)
+                    shown = harness.rfc3339(first)[:19] in text and harness.rfc3339(last)[:16] in text
+                    seen.append(code == 6 and shown)
+            return all(seen), f"{sum(seen)} of {len(seen)} times at or before S or past the checkpoint refused, exit 6, window shown"
+
+        def whitelist():
+            bad, lines = [], 0
+            for i in range(3):
+                with open(site.path("source", f"host{i + 1}", "log", "rpc.log")) as f:
+                    for line in f:
+                        lines += 1
+                        if "VIOLATION" in line:
+                            bad.append(line.strip())
+            return not bad and lines > 0, f"{lines} storage RPCs logged by the OBServers, {len(bad)} outside the whitelist"
+
+        accept.check("storage RPC only by the five read codes", whitelist)
+        site.destroy_cluster("source")
+        gone = not os.path.exists(site.path("source"))
+        accept.line(gone, "source destroyed before every restore", "directories gone" if gone else "still there")
+        accept.check("reader accepts the tree strictly", lambda: strict(accept, site))
+        start_target(site)
+        accept.check("times outside the window refused", refused)
+
+        def all_restores():
+            good, notes = 0, []
+            for i, at in enumerate(state["times"]):
+                tenant = site.tenants[i % len(site.tenants)] if quick or i % 2 == 0 else None
+                for t in ([tenant] if tenant else site.tenants):
+                    equal, note = compare_restore(site, t, at, state["wanted"][(t, at)], f"r{i}x{t}")
+                    good += equal
+                    if not equal:
+                        notes.append(f"{t}@{at}: {note}")
+            want = sum(1 if quick or i % 2 == 0 else len(site.tenants) for i in range(count))
+            return good == want, f"{good} of {want} restores at {count} seeded times equal {notes[:2] or ''}"
+
+        accept.check("restores to seeded times equal the source row for row", all_restores)
+
+
+def strict(accept, site):
+    ok, report, findings = reader_check(accept, site)
+    return ok, f"{report.get('files', '?')} files, {report.get('records', '?')} records, {len(findings)} findings {findings[:2] or ''}"
+
+
+# ---- formats --------------------------------------------------------------------------------------------------------
+def golden(accept):
+    code, out = accept.command(["ctest", "--test-dir", "build/dev", "-R", "unit.format", "--output-on-failure"], 300)
+    found = re.search(r"tests failed out of (\d+)", out)
+    golden_dir = os.path.join(accept.root, "..", "shared", "golden")
+    skipped = len(re.findall(r"Not Run|Skipped", out))
+    source = "all golden files" if os.path.isdir(golden_dir) else "vectors of tests/vectors (no golden folder here)"
+    return code == 0 and bool(found), f"{found.group(1) if found else 0} format test programs pass over {source}, {skipped} skipped"
+
+
+# ---- warnings, sanitizers -------------------------------------------------------------------------------------------
+def preset(accept, name, with_tests):
+    def run():
+        for argv in (["cmake", "--preset", name], ["cmake", "--build", f"build/{name}"]):
+            code, out = accept.command(argv, 1500)
+            if code != 0:
+                return False, out.strip().splitlines()[-1]
+        if not with_tests:
+            return True, "built with -Werror"
+        code, out = accept.command(["ctest", "--preset", name], 900)
+        found = re.search(r"(\d+)% tests passed, (\d+) tests failed out of (\d+)", out)
+        return code == 0 and bool(found), f"{found.group(3) if found else 0} tests, {found.group(2) if found else '?'} failed"
+    return run
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------
+def memory(accept, quick):
+    gib = 2 << 30
+    limit_mib = 256 + 128
+    with new_site(accept, 44, build="release" if not quick else "dev", tenants=(1001,)) as site:
+        story = Story(site, workload=False).begin(bytes_of={1001: gib})
+        job = story.backup()
+        peaks = [a.vm_hwm_kib() // 1024 for a in site.agents]
+        read = job["progress"]["bytes_read"]
+        ok = job["state"] == "SUCCESS" and read >= gib and max(peaks) < limit_mib
+        return ok, f"{read / (1 << 30):.2f} GiB backed up, VmHWM {peaks} MiB of {limit_mib} allowed"
+
+
+# ---- seeded bugs ----------------------------------------------------------------------------------------------------
+def seeded_bug(accept, bug, net, seed):
+    """The end-to-end comparison must turn red with the bug on: a failed restore, or a digest that differs."""
+    with new_site(accept, net) as site:
+        story = Story(site, mib_per_tenant=6, seed=seed).begin(agent_env={"OBV_BUG": bug})
+        job = story.backup()
+        if job["state"] != "SUCCESS":
+            return False, f"the bug was not hidden: backup ended {job['state']}"
+        site.ctl("source", "minor_freeze")
+        time.sleep(4)
+        at = site.ctl("source", "now")["now"]
+        site.ctl("source", "workload", op="stop")
+        wanted = {t: site.digests("source", t, at) for t in site.tenants}
+        site.wait_window_past(at)
+        fired = sum(os.path.getsize(a.log) and open(a.log, errors="replace").read().count(f"seeded bug {bug}")
+                    for a in site.agents)
+        site.destroy_cluster("source")
+        start_target(site)
+        red = []
+        for tenant in site.tenants:
+            try:
+                equal, note = compare_restore(site, tenant, at, wanted[tenant], f"b{tenant}")
+                red.append(note if not equal else "")
+            except harness.Failure as e:
+                red.append(f"restore refused: {str(e)[:90]}")
+        return any(red) and fired > 0, f"bug fired {fired} times; end to end: {[r for r in red if r][:1] or 'still green'}"
+
+
+# ---- the list -------------------------------------------------------------------------------------------------------
+def run(accept, quick, seed):
+    if not quick:
+        accept.check("deploy/quickstart on a fresh Debian 12", fresh.quickstart, accept)
+        accept.check("tests/run --no-accept", fresh.tests_run, accept)
+    restores(accept, quick, seed)
+    accept.check("golden files of the formats used", golden, accept)
+    if not quick:
+        accept.check("gcc without a warning", preset(accept, "dev", True))
+        accept.check("clang without a warning", preset(accept, "clang", False))
+        accept.check("unit tests under ASan and UBSan", preset(accept, "asan", True))
+        accept.check("unit tests under TSan", preset(accept, "tsan", True))
+        accept.check("2 GiB backed up in bounded memory", memory, accept, quick)
+    faults.kills(accept, quick, seed)
+    bugs = ("bug.drop_block", "bug.wrong_log_range", "bug.wrong_trans_sstable")
+    for i, bug in enumerate(bugs):
+        accept.check(f"seeded {bug} turns the end-to-end test red", seeded_bug, accept, bug, 50 + 4 * i, seed)
