@@ -12,13 +12,15 @@ MOUNTS = ("proc", "sys", "dev")
 def chroot_make(root):
     subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root, mirror()], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, timeout=600)
-    for name in ("/etc/apt/apt.conf", "/etc/apt/apt.conf.d", "/etc/apt/sources.list", "/etc/apt/sources.list.d",
-                 "/etc/apt/auth.conf.d", "/etc/apt/trusted.gpg.d", "/etc/apt/keyrings", "/etc/resolv.conf", "/etc/hosts",
-                 "/etc/ssl/certs", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates"):
-        if os.path.isdir(name):
-            shutil.copytree(name, root + name, symlinks=True, dirs_exist_ok=True)
-        elif os.path.exists(name):
-            shutil.copy(name, root + name)
+    shutil.rmtree(root + "/etc/apt")  # this machine's own comes instead
+    for name in ("/etc/apt", "/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs", "/usr/share/ca-certificates",
+                 "/usr/local/share/ca-certificates"):
+        if os.path.exists(name):
+            os.makedirs(os.path.dirname(root + name), exist_ok=True)
+            subprocess.run(["cp", "-aT", name, root + name], check=True)
+    # a root that is a mount point of its own, as on a machine: private mount namespaces need one
+    subprocess.run(["mount", "--bind", root, root], check=True)
+    subprocess.run(["mount", "--make-private", root], check=True)
     for name in MOUNTS:
         os.makedirs(f"{root}/{name}", exist_ok=True)
         subprocess.run(["mount", "--rbind", f"/{name}", f"{root}/{name}"], check=True)
@@ -35,6 +37,7 @@ def mirror():
 def chroot_drop(root):
     for name in reversed(MOUNTS):
         subprocess.run(["umount", "-R", "-l", f"{root}/{name}"], check=False, stderr=subprocess.DEVNULL)
+    subprocess.run(["umount", "-l", root], check=False, stderr=subprocess.DEVNULL)
     shutil.rmtree(root, ignore_errors=True)
 
 
