@@ -28,7 +28,7 @@ def points(accept):
 def plan(named, moments, rng):
     """[(daemon, point or None)]: every point of backup and archive at least once, the rest at random times."""
     todo = [("agent", p) for p in named["obvault-agent"] if p.startswith(("backup.", "archive."))]
-    todo += [("coordinator", p) for p in named["obvault-coordinator"]]
+    todo += [("coordinator", p) for p in named["obvault-coordinator"] if p.startswith("coordinator.")]
     rng.shuffle(todo)
     while len(todo) < moments:
         todo.append((rng.choice(["agent", "coordinator"]), None))
