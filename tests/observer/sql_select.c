@@ -52,7 +52,8 @@ static int authorize(void *ctx, int action, const char *a, const char *b, const 
         sql_fail(&s->deny, SQL_E_TABLE, "Table 'oceanbase.%s' doesn't exist", a);
         return SQLITE_DENY;
     default:
-        sql_fail(&s->deny, SQL_E_PRIVILEGE, "statement is not allowed");
+        sql_fail(&s->deny, SQL_E_TABLE, "Table 'oceanbase.%s' doesn't exist",
+                 a ? a : "?"); /* SQLite's own table functions */
         return SQLITE_DENY;
     }
 }
@@ -155,6 +156,7 @@ static bool map_error(struct sql_session *s, const struct sql_stmt *st, struct s
         return false;
     }
     const char *msg = sqlite3_errmsg(s->db_handle);
+    size_t tail = st->len > 80 ? 80 : st->len; /* the text has no NUL */
     for (size_t i = 0; i < sizeof MAP / sizeof *MAP; i++)
         if (strncmp(msg, MAP[i].text, strlen(MAP[i].text)) == 0) {
             const char *name = msg + strlen(MAP[i].text);
@@ -175,8 +177,8 @@ static bool map_error(struct sql_session *s, const struct sql_stmt *st, struct s
     case SQLITE_ERROR:
         if (strstr(msg, "misuse of aggregate"))
             return sql_fail(err, SQL_E_AGGREGATE, "Invalid use of group function");
-        return sql_fail(err, SQL_E_SYNTAX, "You have an error in your SQL syntax: %s near '%.80s'", msg,
-                        st->len > 80 ? st->text + st->len - 80 : st->text);
+        return sql_fail(err, SQL_E_SYNTAX, "You have an error in your SQL syntax: %s near '%.*s'", msg, (int)tail,
+                        st->text + st->len - tail);
     default:
         return sql_fail(err, OB_ERR_UNEXPECTED, "%s", msg);
     }
