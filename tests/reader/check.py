@@ -5,7 +5,6 @@ Exit status 0: nothing found; 1: findings, each with file, offset and rule; 2: u
 """
 import argparse
 import json
-import multiprocessing
 import os
 import sys
 
@@ -18,8 +17,9 @@ from check_set import SetCheck
 from errors import ObError
 from findings import Findings
 from pgarchive import find_pgs, piece_of
-from select_sources import plan
+from select_sources import NotYet, plan, tenant_of
 from tree import ROUND_DIR, SET_DIR, TMP, classify, find_clusters, walk
+from workers import pool, size_of
 
 D, C = 'format-data-backup ', 'format-clog-archive '
 
@@ -256,14 +256,25 @@ class Tree:
                     self.out.add(where, D + '7.2', 'previous set %d is not there' % info['prev_inc_backup_set_id'])
             try:
                 found = plan(self.cp, t, info['snapshot_version'] + 1)
+            except NotYet as e:  # the set has just ended; the log will come
+                self.out.leftover(where, 'restorable-set E24', str(e))
+                continue
             except ObError as e:
                 self.out.error(where, 'restorable-set E24', e)
                 continue
+            self._name(t, s)
             if found.largest.set_id != s.set_id:
                 continue
             pgs = archives.get(found.pieces[0].round_id, {}) if found.pieces else {}
             for key, v in c.pgs.items():
                 self._starts(where, key, v['pg_meta']['storage_info']['clog_info'], pgs)
+
+    def _name(self, t, s):
+        """The tenant's name must lead to it at the first time that can be restored."""
+        with self.out.guard(os.path.join(self.cp, 'tenant_name_info'), D + '3.9 (8)'):
+            name = s.locality()['tenant_name'].decode()
+            if tenant_of(self.cp, name, s.info['snapshot_version'] + 1) != t:
+                self.out.add(os.path.join(self.cp, 'tenant_name_info'), D + '3.9 (8)', 'name %s does not lead to tenant %d' % (name, t))
 
     def _starts(self, where, key, clog, pgs):
         s = pgs.get((key.table_id, key.partition_id))
@@ -298,9 +309,9 @@ def check_root(root, cluster=None, cluster_id=None, tenant=None):
                 out.leftover(os.path.join(path, rest), 'design 4', '.obvault-tmp is not empty')
         elif name not in {c[0] for c in find_clusters(root)}:
             out.add(path, D + '1.1', 'no rule names this')
-    with multiprocessing.Pool() as pool:
+    with pool(size_of(*[c[2] for c in found])) as workers:
         for _, _, cp in found:
-            tree = Tree(root, cp, out, pool, tenant)
+            tree = Tree(root, cp, out, workers, tenant)
             tree.run()
             for k, v in tree.stats.items():
                 stats[k] = stats.get(k, 0) + v

@@ -193,6 +193,10 @@ def check_cluster(out, cp, values, tenants):
     if names and names[0] <= 0:
         out.add(os.path.join(cp, 'tenant_name_info'), D + '3.9 (8)', 'schema_version %d' % names[0])
     _cluster_rounds(out, cp, get, items, tenants)
+    for e in items(get('cluster_clog_backup_info')):
+        mount = os.path.join(cp, '1', 'clog', str(e['round']), 'mount_file')
+        if e['is_mount_file_created'] and not e['is_mark_deleted'] and mount not in values:
+            out.add(mount, C + '5.5', 'round %d says that its mount file is there' % e['round'])
 
 
 def _cluster_rounds(out, cp, get, items, tenants):

@@ -6,8 +6,8 @@ Reads the tree as strictly as OceanBase, writes the rows of every PG at UNTIL, t
 """
 import argparse
 import json
-import multiprocessing
 import os
+import signal
 import sys
 import traceback
 
@@ -19,6 +19,7 @@ from pgarchive import PgArchive
 from pgrestore import Job, PgRestore
 from select_sources import check_set_usable, plan, plan_explicit, tenant_of
 from tree import uri_path
+from workers import pool, size_of
 
 _job = None  # set before the workers are forked
 
@@ -141,12 +142,13 @@ class Restore:
             kind = 'tablegroup' if low & W.TABLEGROUP_BIT else 'standalone'
             user.append((low, part, kind, sorted(tables)))
         self.count['pg_count'] = len(inner) + len(user)
-        with multiprocessing.Pool() as pool:
-            self._pgs(pool, inner)
+        total = size_of(*[s.path for s in p.sets.values()], *[x.path for x in p.pieces])
+        with pool(total) as workers:
+            self._pgs(workers, inner)
             self.progress('CREATE_USER_PARTITIONS')
             self._user_keys(user, keys, p)
             self.progress('RESTORE_USER_REPLICA')
-            self._pgs(pool, user)
+            self._pgs(workers, user)
         pgs = self.result['pgs']
         self.result['tenant_digest'] = tenant_digest(
             [(x['table_id'], x['partition_id'], x['rows'], x['digest']) for x in pgs])
@@ -173,10 +175,10 @@ class Restore:
                 raise ObError(OB_ERR_UNEXPECTED, 'may lost data: PG %s is neither in the set nor archived' % (key,),
                               p.largest.path)
 
-    def _pgs(self, pool, pgs):
-        for r in pool.imap(_restore_one, pgs):
+    def _pgs(self, workers, pgs):
+        for r in workers.imap(_restore_one, pgs):
             if isinstance(r, tuple):
-                pool.terminate()
+                workers.terminate()
                 raise ObError(*r)
             self.count['finish_pg_count'] += 1
             for name, key in (('partition_count', 'partitions'), ('macro_block_count', 'blocks')):
@@ -194,6 +196,7 @@ def main(argv):
     ap.add_argument('--job', required=True)
     ap.add_argument('--out', required=True)
     args = ap.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with open(args.job) as f:
         job = json.load(f)
     return Restore(job, args.out).run()
