@@ -20,17 +20,40 @@ static void put_number(obv_buf *out, uint64_t v)
     put(out, digits);
 }
 
-/* A double-quoted scalar: the one YAML style that takes every text. */
+/* Code point of the UTF-8 character at s, its length in *len; a byte that is none stands for itself. */
+static uint32_t code_point(const char *s, size_t *len)
+{
+    const uint8_t a = (uint8_t)s[0];
+    const size_t n = a < 0xc0 ? 1 : a < 0xe0 ? 2 : a < 0xf0 ? 3 : 4;
+    uint32_t c = n == 1 ? a : a & (0xffu >> (n + 1));
+    *len = 1;
+    for (size_t i = 1; i < n; i++) {
+        if (((uint8_t)s[i] & 0xc0) != 0x80)
+            return a;
+        c = c << 6 | ((uint8_t)s[i] & 0x3f);
+    }
+    *len = n;
+    return c;
+}
+
+/* A double-quoted scalar: the one YAML style that takes every text. Line breaks of Unicode would be folded, and what
+ * YAML calls not printable is refused, unless escaped. */
 static void put_quoted(obv_buf *out, const char *s)
 {
     put(out, "\"");
-    for (; *s; s++) {
-        char escaped[8] = {*s, '\0'};
-        if (*s == '"' || *s == '\\')
-            (void)snprintf(escaped, sizeof escaped, "\\%c", *s);
-        else if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            (void)snprintf(escaped, sizeof escaped, "\\x%02x", (unsigned)(unsigned char)*s);
-        put(out, escaped);
+    for (size_t len; *s; s += len) {
+        const uint32_t c = code_point(s, &len);
+        char escaped[12];
+        if (c == '"' || c == '\\') {
+            (void)snprintf(escaped, sizeof escaped, "\\%c", (char)c);
+            put(out, escaped);
+        } else if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
+                   c == 0xffff) {
+            (void)snprintf(escaped, sizeof escaped, "\\u%04x", c);
+            put(out, escaped);
+        } else {
+            obv_buf_append(out, s, len);
+        }
     }
     put(out, "\"");
 }
