@@ -13,6 +13,7 @@ import records as R
 from backupset import BackupSet
 from check_archive import scan_pg
 from check_files import check_macro_file, check_small_file
+from check_rows import check_commits
 from check_set import SetCheck
 from errors import ObError
 from findings import Findings
@@ -27,9 +28,9 @@ D, C = 'format-data-backup ', 'format-clog-archive '
 class Tree:
     """One incarnation directory: files by kind, parsed small files, facts of macro files."""
 
-    def __init__(self, root, cp, out, pool, tenant=None):
+    def __init__(self, root, cp, out, pool, tenant=None, rows=False):
         self.root, self.cp, self.out, self.pool = root, cp, out, pool
-        self.only = tenant
+        self.only, self.rows = tenant, rows
         self.names = []
         self.values = {}
         self.files = {}
@@ -86,8 +87,8 @@ class Tree:
                 self.out.add(self.path(n), C + '3', 'mount file does not hold its round')
 
     def _macro_files(self):
-        jobs = [(self.out.top, self.path(n)) for n in self.names if n.kind == 'macro_data']
-        for (_, path), (found, facts) in zip(jobs, self.pool.starmap(check_macro_file, jobs, chunksize=4)):
+        jobs = [(self.out.top, self.path(n), self.rows) for n in self.names if n.kind == 'macro_data']
+        for (_, path, _), (found, facts) in zip(jobs, self.pool.starmap(check_macro_file, jobs, chunksize=4)):
             self.out.extend(found)
             self.files[path] = facts
             self.stats['macro_blocks'] += len(facts)
@@ -217,7 +218,7 @@ class Tree:
         for r, pieces in sorted(rounds.items()):
             pieces.sort(key=lambda p: p.piece_id)
             pgs = sorted(set().union(*(find_pgs(p) for p in pieces)))
-            jobs = [(self.out.top, pieces, a, b, wanted.get((a, b), set())) for a, b in pgs]
+            jobs = [(self.out.top, pieces, a, b, wanted.get((a, b), set()), self.rows) for a, b in pgs]
             out[r] = {}
             for (found, s), (a, b) in zip(self.pool.starmap(scan_pg, jobs, chunksize=4), pgs):
                 self.out.extend(found)
@@ -237,6 +238,8 @@ class Tree:
             return
         newest = infos[max(infos)][1]
         first = infos[min(infos)][1]
+        if self.rows:
+            check_commits(self.out, infos[max(infos)][0], pgs, newest['checkpoint_ts'])
         if newest['checkpoint_ts'] and first['start_ts']:
             late = [s for s in pgs.values() if s.round_start_ts > max(i[1]['start_ts'] for i in infos.values())]
             for s in late:
@@ -294,7 +297,7 @@ class Tree:
                     accum, submit, epoch))
 
 
-def check_root(root, cluster=None, cluster_id=None, tenant=None):
+def check_root(root, cluster=None, cluster_id=None, tenant=None, rows=False):
     """-> (findings, statistics)"""
     root = os.path.abspath(root)
     out = Findings(root)
@@ -311,7 +314,7 @@ def check_root(root, cluster=None, cluster_id=None, tenant=None):
             out.add(path, D + '1.1', 'no rule names this')
     with pool(size_of(*[c[2] for c in found])) as workers:
         for _, _, cp in found:
-            tree = Tree(root, cp, out, workers, tenant)
+            tree = Tree(root, cp, out, workers, tenant, rows)
             tree.run()
             for k, v in tree.stats.items():
                 stats[k] = stats.get(k, 0) + v
@@ -325,9 +328,10 @@ def main(argv):
     ap.add_argument('--id', type=int)
     ap.add_argument('--tenant', type=int)
     ap.add_argument('--json', action='store_true')
+    ap.add_argument('--rows', action='store_true', help='also check the rows and transactions of the stand-in')
     ap.add_argument('--no-leftovers', action='store_true', help='what a crash may leave behind counts as a finding')
     args = ap.parse_args(argv)
-    out, stats = check_root(args.root, args.cluster, args.id, args.tenant)
+    out, stats = check_root(args.root, args.cluster, args.id, args.tenant, args.rows)
     bad = [f for f in out if args.no_leftovers or not f.leftover]
     if args.json:
         print(json.dumps({'ok': not bad, 'statistics': stats, 'findings': [f._asdict() for f in out]}, indent=1))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import archive as A
 import records as R
+from check_rows import commits_of
 from errors import ObError
 from findings import Findings
 from obcodec import crc_chain
@@ -27,10 +28,12 @@ class PgSummary(NamedTuple):
     max_checkpoint_ts: int
     offline: bool
     wanted: dict  # log id -> (accum, submit_ts, epoch) after that log
+    base_submit_ts: int
+    commits: dict  # with rows: trans id -> (version, participants) of transactions over several PGs
 
 
 class _Scan:
-    def __init__(self, top, pieces, table_id, partition_id, wanted):
+    def __init__(self, top, pieces, table_id, partition_id, wanted, rows):
         self.out = Findings(top)
         self.pg = PgArchive(pieces, table_id, partition_id)
         self.wanted_ids = set(wanted)
@@ -42,6 +45,7 @@ class _Scan:
         self.round = None  # the round_* fields that every index record repeats
         self.log_sums, self.accums, self.submits = array('I'), array('I'), array('q')
         self.offline = False
+        self.rows, self.commits = rows, {}
         self.trans_checkpoint = 0
 
     def say(self, path, rule, text, offset=None):
@@ -92,7 +96,7 @@ class _Scan:
     def _begin(self, start, accum, epoch, submit):
         self.start = self.expect = start
         self.accum, self.epoch, self.submit = accum & 0xFFFFFFFF, epoch, submit
-        self.base_submit = submit
+        self.base_submit = self.first_base = submit
         if start - 1 in self.wanted_ids:
             self.wanted[start - 1] = (self.accum, submit, epoch)
 
@@ -228,6 +232,9 @@ class _Scan:
         if e.log_id in self.wanted_ids:
             self.wanted[e.log_id] = (self.accum, self.submit, self.epoch)
         self.expect = e.log_id + 1
+        if self.rows:
+            for trans_id, version, parts in commits_of(e):
+                self.commits.setdefault(trans_id, (version, parts))
         if e.type == A.LOG_SUBMIT and len(e.data) >= 8:
             kind = int.from_bytes(e.data[:8], 'big')
             self.offline = self.offline or kind in OFFLINE
@@ -284,11 +291,11 @@ class _Scan:
                 start, holds[0], at))
 
 
-def scan_pg(top, pieces, table_id, partition_id, wanted):
+def scan_pg(top, pieces, table_id, partition_id, wanted, rows=False):
     """-> (findings, PgSummary or None)."""
     out, s = Findings(top), None
     with out.guard(pieces[0].path, RULE + '4.4'):
-        s = _Scan(top, pieces, table_id, partition_id, wanted)
+        s = _Scan(top, pieces, table_id, partition_id, wanted, rows)
     if s is None:
         return out, None
     for i, p in enumerate(pieces):
@@ -298,4 +305,4 @@ def scan_pg(top, pieces, table_id, partition_id, wanted):
         s.say(pieces[0].path, '6.2', 'PG %d/%d has neither key nor data' % (table_id, partition_id))
         return s.out, None
     return s.out, PgSummary(table_id, partition_id, s.round[1] if s.round else s.start, s.round[0] if s.round else 0,
-                            s.expect - 1, s.first_submit, s.submit, s.checkpoint, s.offline, s.wanted)
+                            s.expect - 1, s.first_submit, s.submit, s.checkpoint, s.offline, s.wanted, s.first_base, s.commits)

@@ -6,6 +6,7 @@ import macroblock as B
 import media as M
 import records as R
 from backupset import load
+from check_rows import block_keys
 from errors import ObError
 from findings import Findings
 from tree import read
@@ -24,9 +25,11 @@ class BlockFact(NamedTuple):
     data_checksum: int
     column_ids: tuple
     column_checksums: tuple
+    first_key: bytes  # with rows: of the stand-in's row records
+    last_key: bytes
 
 
-def check_macro_file(top, path):
+def check_macro_file(top, path, rows=False):
     """A whole macro_block file -> (findings, {offset: BlockFact})."""
     out, facts = Findings(top), {}
     note = out.note(path)
@@ -34,7 +37,7 @@ def check_macro_file(top, path):
         buf = memoryview(read(path))
         for pos, payload in M.stream(buf, M.TYPE_MACRO_DATA, note):
             try:
-                facts[pos] = _check_macro_block(payload, pos, note)
+                facts[pos] = _check_macro_block(payload, pos, note, rows)
             except ObError as e:
                 e.offset = pos + (e.offset or 0)
                 out.error(path, 'observer-store 1.10', e)
@@ -43,18 +46,19 @@ def check_macro_file(top, path):
     return out, facts
 
 
-def _check_macro_block(payload, pos, note):
+def _check_macro_block(payload, pos, note, rows):
     raw, data = M.unpack_macro_data(payload)
     if R.MACRO_DATA.put({'meta': raw, 'data': bytes(data)}) != bytes(payload):
         note(pos, 'format-data-backup 3.7', 'macro data is not in the form that OceanBase writes')
     meta, schema = B.get_full_meta(raw)
-    B.check_block(data, meta, schema)
+    block = B.check_block(data, meta, schema)
+    first, last = block_keys(block, meta['row_count'], meta['endkey']) if rows else (None, None)
     if len(data) != meta['occupy_size']:
         note(pos, 'format-data-backup 3.7', '%d bytes of data, occupy_size %d' % (len(data), meta['occupy_size']))
     length = M.HEADER_LEN + len(payload)
     return BlockFact(length + -length % M.ALIGN, meta['attr'], meta['data_version'], meta['data_seq'],
                      meta['table_id'], meta['partition_id'], meta['row_count'], meta['occupy_size'],
-                     meta['data_checksum'], schema['ids'], meta['column_checksum'])
+                     meta['data_checksum'], schema['ids'], meta['column_checksum'], first, last)
 
 
 # kind of file -> (type, struct, data_version)

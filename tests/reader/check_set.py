@@ -274,6 +274,10 @@ class SetCheck:
         data = facts[:m['macro_block_count']]
         if any(f.attr != 1 for f in data) or any(f.attr == 1 for f in facts[m['macro_block_count']:]):
             say('observer-store 8 I7', 'LOB blocks do not follow the data blocks')
+        for a, b in zip(data, data[1:]):
+            if a.last_key is not None and (a.last_key > b.first_key or a.last_key == b.first_key
+                                           and k['table_type'] not in R.MINOR_TYPES):
+                say('observer-store 8 I7', 'blocks are not in key order')
         rows, size = sum(f.row_count for f in data), sum(f.occupy_size for f in facts)
         if rows != m['row_count']:
             say('restorable-set B11', 'blocks have %d rows, meta says %d' % (rows, m['row_count']))

@@ -111,6 +111,7 @@ class Trans(NamedTuple):
     prepare_version: int
     commit_version: int  # 0 = no commit here
     aborted: bool
+    participants: list
 
 
 def _pkeys(b, p):
@@ -131,7 +132,7 @@ def transaction(item):
 def _transaction(item):
     b, bits = item.rest, item.kind
     (trans_id,) = struct.unpack_from('>q', b, 0)
-    p, changes, prepare, commit, aborted = 8, [], 0, 0, False
+    p, changes, prepare, commit, aborted, parts = 8, [], 0, 0, False, []
     if bits & REDO:
         (n,) = struct.unpack_from('>I', b, p)
         p += 4
@@ -147,13 +148,13 @@ def _transaction(item):
         _, p = _pkeys(b, p + 8)
     if bits & COMMIT:
         (commit,) = struct.unpack_from('>q', b, p)
-        _, p = _pkeys(b, p + 8)
+        parts, p = _pkeys(b, p + 8)
     if bits & ABORT:
         _, p = _pkeys(b, p)
         aborted = True
     if p != len(b):
         raise ObError(OB_DESERIALIZE_ERROR, '%d bytes follow the transaction item' % (len(b) - p))
-    return Trans(trans_id, changes, prepare, commit, aborted)
+    return Trans(trans_id, changes, prepare, commit, aborted, parts)
 
 
 def is_transaction(kind):

@@ -68,7 +68,7 @@ class Case(unittest.TestCase):
         self.a.infos()
 
     def findings(self):
-        out, _ = check.check_root(self.tree)
+        out, _ = check.check_root(self.tree, rows=True)
         return out
 
     def clean(self):
@@ -420,6 +420,17 @@ class Log(Case):
         r = self.restore(self.w.now - 1)
         self.assertEqual(r['rc'], 0)
         self.assertNotEqual(r['content'][G.TABLE, 1], self.w.expected(G.TABLE, 1, self.w.now - 1))
+        self.clean()
+
+    def test_half_a_transaction_below_the_checkpoint(self):
+        self.whole()
+        shutil.rmtree(self.path('clog'))
+        p = self.w.pgs[G.TABLE, 1]
+        last = next(i for i, trans, _ in p.ends if trans == self.open[0])
+        a = GA.ArchiveWriter(self.cp, self.w)
+        a.piece({(G.TABLE, 1): last - 1})
+        a.infos()
+        self.found('is committed in')
 
 
 class EveryByte(Case):
