@@ -8,8 +8,8 @@
 #ifndef OBV_AGENT_SOURCE_OBSERVER_H
 #define OBV_AGENT_SOURCE_OBSERVER_H
 
-#include "source/source.h"
 #include "format/ob/metas.h"
+#include "source/source.h"
 
 typedef struct obv_observer_config {
     const char *ip;      /* IPv4 of the OBServer */
