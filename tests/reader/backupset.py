@@ -31,11 +31,6 @@ def single_set_info(path, note=M.no_note):
     return infos['items'][0]
 
 
-def is_minor_side(table_type):
-    """In V4 trans sstables lie with the minors."""
-    return table_type != R.TYPE_MAJOR
-
-
 class BackupSet:
     """A SET directory; nothing is read before it is asked for."""
 
@@ -93,6 +88,12 @@ class BackupSet:
         except ObError as e:
             e.offset = entry['offset'] + (e.offset or 0)
             raise e.at(path)
+
+    def side(self, table_type):
+        """Where the blocks of an sstable lie; trans sstables moved from the majors (V3) to the minors (V4)."""
+        if table_type == R.TYPE_MAJOR or table_type == R.TYPE_TRANS and self.info['compatible'] == 3:
+            return MAJOR
+        return MINOR
 
     def pg_dir(self, pkey):
         return os.path.join(self.path, 'data', str(pkey.table_id), str(pkey.partition_id))

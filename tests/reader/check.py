@@ -134,7 +134,8 @@ class Tree:
         kind = 'full' if i['backup_type'] == R.BACKUP_FULL else 'inc'
         if (i['tenant_id'], i['backup_set_id'], kind, i['date']) != (t, s.set_id, s.type, s.date):
             self.out.add(path, D + '1.3', 'tenant, set id, type or date do not fit the directory')
-        listed = self.values.get(os.path.join(self.cp, str(t), 'data', 'tenant_backup_set_file_info'))
+        data = os.path.join(self.cp, str(t), 'data', 'tenant_backup_')
+        listed = self.values.get(self._list(data + 'set_file_info', data + 'backup_set_file_info'))
         entry = [e for e in (listed or {'items': []})['items'] if e['backup_set_id'] == s.set_id]
         if not entry or entry[0] != i:
             diff = [n for n in i if entry and entry[0][n] != i[n]]
@@ -148,6 +149,10 @@ class Tree:
         top = self.cp if t == 1 else os.path.join(self.cp, str(t), 'data')
         prefix = 'cluster_' if t == 1 else 'tenant_'
         path = os.path.join(top, prefix + 'backup_set_file_info')
+        copies = os.path.join(top, prefix + 'backup_backup_set_file_info')
+        if path in self.values and copies in self.values:
+            self.out.add(path, 'restorable-set F', 'both an original list and a list of copies')
+        path = self._list(path, copies)
         files = self.values.get(path)
         if files:
             cluster_id = int(os.path.basename(os.path.dirname(self.cp)))
@@ -162,9 +167,11 @@ class Tree:
                     prefix, prefix))
             else:
                 L.check_backup_info(self.out, info_path, info['items'], files['items'])
-        if os.path.exists(os.path.join(top, prefix + 'backup_backup_set_file_info')) and files:
-            self.out.add(path, 'restorable-set F', 'both an original list and a list of copies')
         self._log_lists(t)
+
+    def _list(self, path, copies):
+        """The original's list wins; a secondary copy has only the list of copies."""
+        return copies if path not in self.values and copies in self.values else path
 
     def _listed_sets(self, t, path, items):
         for e in items:
@@ -187,7 +194,8 @@ class Tree:
     def _log_lists(self, t):
         top = self.cp if t == 1 else os.path.join(self.cp, str(t), 'clog')
         prefix = 'cluster_' if t == 1 else ''
-        pieces_path = os.path.join(top, prefix + 'backup_piece_info')
+        pieces_path = self._list(os.path.join(top, prefix + 'backup_piece_info'),
+                                 os.path.join(top, prefix + 'backup_backup_piece_info'))
         rounds_path = os.path.join(top, ('cluster_' if t == 1 else 'tenant_') + 'clog_backup_info')
         pieces, rounds = self.values.get(pieces_path), self.values.get(rounds_path)
         if pieces is None and rounds is None and not os.path.isdir(top):

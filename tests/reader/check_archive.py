@@ -74,6 +74,8 @@ class _Scan:
                     or r.max_log_id != r.round_start_log_id - 1:
                 self.say(path, '4.4', 'archive_key is not that of a first piece')
             self._begin(r.round_start_log_id, r.round_accum_checksum, r.round_clog_epoch_id, r.round_log_submit_ts)
+            if r.round_start_log_id == 1 and r.round_accum_checksum:
+                self.say(path, '4.1', 'starts at log 1 with accum_checksum %x' % r.round_accum_checksum)
             if (r.accum_checksum, r.clog_epoch_id, r.max_log_submit_ts) != (
                     r.round_accum_checksum, r.round_clog_epoch_id, r.round_log_submit_ts):
                 self.say(path, '4.4', 'state of the first archive_key is not the start of the round')

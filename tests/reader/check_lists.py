@@ -125,8 +125,8 @@ def check_pieces(out, path, items, tenant_id, singles):
         for n in e:
             if n not in free and e[n] != s[n]:
                 say('%s %s, single_piece_info has %s' % (n, e[n], s[n]))
-        if e['status'] == R.PIECE_ACTIVE and s['checkpoint_ts'] < e['checkpoint_ts']:
-            say('checkpoint_ts %d, single_piece_info has %d' % (e['checkpoint_ts'], s['checkpoint_ts']))
+        if e['status'] == R.PIECE_ACTIVE and e['checkpoint_ts']:
+            say('ACTIVE with checkpoint_ts %d: it belongs into single_piece_info only' % e['checkpoint_ts'])
     for key, (where, _) in singles.items():
         if key not in {(e['round_id'], e['backup_piece_id']) for e in items}:
             out.add(where, C + '4.6', 'piece is not in the list')
@@ -164,10 +164,11 @@ def check_cluster(out, cp, values, tenants):
     get = lambda *names: values.get(os.path.join(cp, *names))
     items = lambda v: v['items'] if v else []
     path = os.path.join(cp, 'cluster_backup_set_file_info')
-    mine = {e['backup_set_id']: e for e in items(get('cluster_backup_set_file_info'))}
+    first = lambda *found: next((v for v in found if v), None)
+    mine = {e['backup_set_id']: e for e in items(first(get('cluster_backup_set_file_info'), get('cluster_backup_backup_set_file_info')))}
     theirs = {}
     for t in tenants:
-        for e in items(get(str(t), 'data', 'tenant_backup_set_file_info')):
+        for e in items(first(get(str(t), 'data', 'tenant_backup_set_file_info'), get(str(t), 'data', 'tenant_backup_backup_set_file_info'))):
             theirs.setdefault(e['backup_set_id'], []).append(e)
     for i, group in theirs.items():
         done = [e for e in group if e['status'] == R.SET_SUCCESS]

@@ -3,7 +3,7 @@ import os
 
 import media as M
 import records as R
-from backupset import MAJOR, MINOR, index_key, is_minor_side
+from backupset import MAJOR, MINOR, index_key
 from errors import ObError
 from obcodec import crc_chain
 
@@ -213,7 +213,7 @@ class SetCheck:
         for p in meta['partitions']:
             for s in p['sstables']:
                 k, m = s['table_key'], s['sstable_meta']
-                side = MINOR if is_minor_side(k['table_type']) else MAJOR
+                side = self.set.side(k['table_type'])
                 raw = R.TABLE_KEY.put(k)
                 total = m['macro_block_count'] + m['lob_macro_block_count']
                 self.blocks += total

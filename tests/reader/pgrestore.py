@@ -5,7 +5,7 @@ from typing import NamedTuple
 import macroblock as B
 import records as R
 import rows as W
-from backupset import MAJOR, MINOR, index_key, is_minor_side, key_from_id, read_block
+from backupset import MAJOR, MINOR, index_key, key_from_id, read_block
 from digest import RowWriter
 from errors import OB_ERR_UNEXPECTED, OB_SNAPSHOT_DISCARDED, ObError
 from pgarchive import PgArchive
@@ -171,7 +171,7 @@ class PgRestore:
         total = m['macro_block_count'] + m['lob_macro_block_count']
         if total == 0:
             return []
-        side = MINOR if is_minor_side(k['table_type']) else MAJOR
+        side = self.set.side(k['table_type'])
         table = self.tables[side].get(R.TABLE_KEY.put(k))
         if table is None or len(table.entries) != total or table.total != total:
             raise self._error(OB_ERR_UNEXPECTED, 'index has %s of %d blocks of table %d type %d' % (
@@ -181,7 +181,7 @@ class PgRestore:
     def _rows(self, s, entries):
         """Rows of an sstable in macro order; every block is validated against its meta."""
         k = s['table_key']
-        side = MINOR if is_minor_side(k['table_type']) else MAJOR
+        side = self.set.side(k['table_type'])
         for e in entries:
             path = self.set.block_path(self.job.plan.sets, self.key, side, self.task, e)
             raw, data = read_block(path, e)

@@ -181,7 +181,7 @@ class Schema:
     """The tenant's schema out of rows of 103 and 134: every version of every table and tablegroup."""
 
     def __init__(self, table_rows, tablegroup_rows):
-        self.tables, self.groups = {}, {}
+        self.tables, self.groups, self.views = {}, {}, {}
         for rows, into, name in ((table_rows, self.tables, 'table_id'), (tablegroup_rows, self.groups, 'tablegroup_id')):
             for value in rows:
                 v = json.loads(bytes(value))
@@ -199,41 +199,50 @@ class Schema:
         fit = [v for v in versions if v['schema_version'] <= version]
         return fit[-1] if fit and not fit[-1]['is_deleted'] else None
 
-    def table(self, low_id, version):
-        return self._at(self.tables.get(low_id, []), version)
-
-    def tables_at(self, version):
-        found = (self._at(v, version) for v in self.tables.values())
-        return [t for t in found if t]
-
-    def groups_at(self, version):
-        found = (self._at(v, version) for v in self.groups.values())
-        return [g for g in found if g]
+    def _view(self, version):
+        """Everything of one version, computed once: (tables, PGs, local indexes by data table)."""
+        if version not in self.views:
+            tables = [t for t in (self._at(v, version) for v in self.tables.values()) if t]
+            groups = [g for g in (self._at(v, version) for v in self.groups.values()) if g and g['binding']]
+            indexes = {}
+            for t in tables:
+                if is_local_index(t):
+                    indexes.setdefault(t['data_table_id'], []).append(t)
+            self.views[version] = tables, _pgs(tables, groups), indexes
+        return self.views[version]
 
     def pgs(self, version):
         """User PGs of the schema: (low id, partition_id) -> low ids of member tables."""
-        out = {}
-        groups = {g['tablegroup_id']: g for g in self.groups_at(version) if g['binding']}
-        for t in self.tables_at(version):
-            if is_local_index(t) or t['table_type'] in (1, 2, 4, 7):
-                continue
-            if t['table_type'] == 5 and t['index_status'] != 2:
-                continue  # a global index is a PG of its own only when AVAILABLE
-            group = t['tablegroup_id'] if t['binding'] else 0
-            for p in t['partitions']:
-                out.setdefault((group or t['table_id'], p), []).append(t['table_id'])
-        for key in list(out):
-            if key[0] & TABLEGROUP_BIT and key[0] not in groups:
-                del out[key]
-        for g in groups.values():
-            for p in g.get('partitions', []):
-                out.setdefault((g['tablegroup_id'], p), [])
-        return out
+        return self._view(version)[1]
 
     def indexes(self, low_id, version, available=True):
         """Local indexes of a table at a version."""
-        return [t for t in self.tables_at(version) if is_local_index(t) and t['data_table_id'] == low_id
-                and (not available or t['index_status'] == 2)]
+        return [t for t in self._view(version)[2].get(low_id, []) if not available or t['index_status'] == 2]
+
+
+def _pgs(tables, groups):
+    out = {(g['tablegroup_id'], p): [] for g in groups for p in _group_partitions(g)}
+    known = {g['tablegroup_id'] for g in groups}
+    for t in tables:
+        if is_local_index(t) or t['table_type'] in (1, 2, 4, 7):
+            continue
+        if t['table_type'] == 5 and t['index_status'] != 2:
+            continue  # a global index has PGs of its own only when AVAILABLE
+        home = t['tablegroup_id'] if t['binding'] else t['table_id']
+        if t['binding'] and home not in known:
+            continue
+        for p in t['partitions']:
+            out.setdefault((home, p), []).append(t['table_id'])
+    return out
+
+
+def _group_partitions(g):
+    """Partition ids of a tablegroup; one level: 0, 1, ...; two levels: both words carry bit 28."""
+    if g['part_level'] == 0:
+        return [0]
+    if g['part_level'] == 1:
+        return range(g['part_num'])
+    return [(p << 32 | s) | 1 << 28 | 1 << 60 for p in range(g['part_num']) for s in range(g['sub_part_num'])]
 
 
 def is_local_index(t):

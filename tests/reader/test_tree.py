@@ -141,6 +141,17 @@ class Whole(Case):
         self.refused(-4016, self.s.snapshot - 1, 'before the set', sources=src)
         self.refused(-4016, self.w.now + 10, 'behind the checkpoint', sources=src)
 
+    def test_a_secondary_copy(self):
+        self.whole()
+        os.rename(self.path('data', 'tenant_backup_set_file_info'), self.path('data', 'tenant_backup_backup_set_file_info'))
+        os.rename(self.path('clog', 'backup_piece_info'), self.path('clog', 'backup_backup_piece_info'))
+        for n in ('set_file_info', 'piece_info'):
+            os.rename(self.cp + '/cluster_backup_' + n, self.cp + '/cluster_backup_backup_' + n)
+        self.clean()
+        self.same(self.times[3])
+        shutil.copy(self.path('data', 'tenant_backup_backup_set_file_info'), self.path('data', 'tenant_backup_set_file_info'))
+        self.found('both an original list')
+
     def test_preview_and_refusals_of_the_root_service(self):
         self.whole()
         r = self.restore(self.times[0], preview=True)
@@ -176,6 +187,7 @@ class Whole(Case):
         first = self.full()
         self.after()
         self.w.commit({(G.TABLE, 0): rows(b'c', range(30, 34))})
+        many = self.w.aggregate((G.TABLE, 0), [rows(b'd', [30 + k]) for k in range(5)])
         self.major = self.w.tick()
         self.w.checkpoint()
         self.w.commit({(G.TABLE, 1): [(G.TABLE, b'k000', b'z')]})
@@ -186,7 +198,7 @@ class Whole(Case):
         a.piece()
         a.infos()
         self.clean()
-        for at in self.times + [self.s.snapshot + 1, t]:
+        for at in self.times + many + [self.s.snapshot + 1, t]:
             self.same(at)
         src = ['file://' + self.s.path, 'file://' + self.path('clog', '1')]
         self.refused(-4016, t, 'needs set 1', sources=src)
@@ -254,6 +266,50 @@ class Traps(Case):
             return v
         self.broken(cut)
         self.refused(-4016, self.times[0], 'may lost data')
+
+    def test_data_info_behind_the_newest_minor(self):
+        """Changes are then in an sstable and in the log: replay is idempotent."""
+        def cut(v):
+            if self.table_pg(v):
+                pg = self.w.pgs[G.TABLE, 0]
+                clog, data = (v['pg_meta']['storage_info'][n] for n in ('clog_info', 'data_info'))
+                n = clog['last_replay_log_id'] - 2
+                accum, ts = pg.chain[n]
+                clog.update(last_replay_log_id=n, accumulate_checksum=accum, last_submit_timestamp=ts)
+                data.update(last_replay_log_id=n, last_replay_log_ts=ts)
+                self.early = ts
+            return v
+        self.broken(cut)
+        self.edit_set(lambda e: e.update(start_replay_log_ts=min(e['start_replay_log_ts'], self.early)))
+        for t in self.times:
+            self.same(t)
+
+    def test_trans_states_lost(self):
+        """Uncommitted rows of a transaction that committed below data_info are lost without its state (A3 a)."""
+        self.history()
+        self.w.end(self.open)
+        pg = self.w.pgs[G.TABLE, 0]
+        copy = G.Copy
+
+        def forget(p, ts):
+            c = copy(p, ts)
+            if p is pg:
+                for _, tables in c.parts[:-1]:
+                    for _, rows in tables:
+                        rows[:] = [r._replace(state=1, version=0) if r.value == b'p' else r for r in rows]
+                c.parts[-1][1][0][1].clear()
+            return c
+        G.Copy = forget
+        self.addCleanup(setattr, G, 'Copy', copy)
+        self.full()
+        self.w.checkpoint()
+        a = GA.ArchiveWriter(self.cp, self.w)
+        a.piece()
+        a.infos()
+        t = self.s.snapshot + 1
+        r = self.restore(t)
+        lost = set(self.w.expected(G.TABLE, 0, t).items()) ^ set(r['content'][G.TABLE, 0].items())
+        self.assertEqual({v for _, v in lost}, {b'p', b'a-%013d' % 3})
 
     def test_is_restore(self):
         def cut(v):

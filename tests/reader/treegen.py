@@ -137,6 +137,28 @@ class World:
     def commit(self, changes):
         return self.end(self.begin(changes))
 
+    def aggregate(self, pg, transactions):
+        """Several whole transactions of one PG in one AGGRE log; -> commit versions."""
+        p, items, out, log_id = self.pgs[pg], [], [], len(self.pgs[pg].logs) + 1
+        for rows in transactions:
+            self.trans += 1
+            ts = self.tick()
+            body = struct.pack('>qqqI', ts, W.REDO | W.COMMIT, self.trans, len(rows))
+            for index, key, value in rows:
+                body += struct.pack('>QBII', full(index), W.PUT, len(key), len(value)) + key + value
+                p.redo.append((log_id, ts, self.trans, index, key, W.PUT, value))
+            body += struct.pack('>qI', ts, 1) + struct.pack('>Qii', *p.key)
+            p.ends.append((log_id, self.trans, ts))
+            p.history += [(ts, i, k, x) for i, k, x in rows]
+            items.append(body)
+            out.append(ts)
+        at, data = 0, b''
+        for body in items:
+            at += 4 + len(body)
+            data += struct.pack('>i', at) + body
+        p.log(A.LOG_AGGRE | 1 << 31, out[-1], data)
+        return out
+
     def checkpoint(self):
         for p in self.pgs.values():
             ts = self.tick()
