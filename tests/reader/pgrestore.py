@@ -342,7 +342,7 @@ class PgRestore:
         out = RowWriter(path)
         try:
             for low, table, rebuilt in self._visible():
-                source = W.build_index(self.merged(table)) if rebuilt else self.merged(low)
+                source = W.build_index(low, self.merged(table)) if rebuilt else self.merged(low)
                 for key, value, version in source:
                     out.add(low, key, value, version)
         except BaseException:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import archive as A
 from errors import OB_DESERIALIZE_ERROR, OB_INVALID_DATA, ObError
-from obcodec import PKey, get_varint
+from obcodec import PKey, get_varint, murmur64a
 
 PUT, DELETE = 1, 2
 COMMITTED, UNCOMMITTED = 0, 1
@@ -249,9 +249,11 @@ def is_local_index(t):
     return t['table_type'] == 5 and t['index_type'] in (1, 2, 5, 6, 7, 8)
 
 
-INDEX_PREFIX = 16  # bytes of the value that begin a local index's key
+def index_row_key(index_low, key):
+    """Key of a row's entry in a local index: 8 bytes of hash, so that the index has another order, then the row's key."""
+    return murmur64a(key, index_low & 0xFFFF).to_bytes(8, 'big') + key
 
 
-def build_index(table_rows):
+def build_index(index_low, table_rows):
     """Rows of a local index that RootService builds again after the restore, in key order."""
-    return sorted((value[:INDEX_PREFIX] + key, b'', version) for key, value, version in table_rows)
+    return sorted((index_row_key(index_low, key), b'', version) for key, _, version in table_rows)

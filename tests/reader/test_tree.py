@@ -16,12 +16,13 @@ import records as R  # noqa: E402
 import restore  # noqa: E402
 import treegen as G  # noqa: E402
 from digest import read_rows, tenant_digest  # noqa: E402
+from rows import index_row_key  # noqa: E402
 
 
 def rows(tag, keys):
     """Changes of the table and of its local index, which logs with it."""
     out = [(G.TABLE, b'k%03d' % k, b'%s-%013d' % (tag, k)) for k in keys]
-    return out + [(G.INDEX, v[:16] + k, b'') for _, k, v in out]
+    return out + [(G.INDEX, index_row_key(G.INDEX, k), b'') for _, k, _ in out]
 
 
 class Case(unittest.TestCase):
@@ -394,7 +395,7 @@ class Traps(Case):
         r = self.restore(self.times[3])
         got = r['content'][G.TABLE, 0]
         table = {k: v for k, v in got.items() if k[0] == G.TABLE}
-        self.assertEqual({k[1] for k in got if k[0] == 60002}, {v[:16] + k[1] for k, v in table.items()})
+        self.assertEqual({k[1] for k in got if k[0] == 60002}, {index_row_key(60002, k[1]) for k in table})
 
     def test_schema_older_than_the_set(self):
         self.whole()
