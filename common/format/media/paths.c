@@ -9,6 +9,7 @@
 #define SYS_TENANT 1u
 #define TENANT_MAX ((UINT64_C(1) << 24) - 1)
 
+static void append(obv_path *p, size_t at, const char *fmt, va_list ap) OBV_PRINTF(3, 0);
 static void append(obv_path *p, size_t at, const char *fmt, va_list ap)
 {
     const int n = vsnprintf(p->s + at, sizeof p->s - at, fmt, ap);

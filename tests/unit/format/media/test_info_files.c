@@ -148,7 +148,9 @@ static void set_info_is_oceanbases_bytes_both_ways(void **state)
     check_file(&b, obv_put_set_infos(&b, &e, 1, &err), &err, "data/extern_backup_set_info.bin");
     obv_set_info got = {0};
     assert_code(obv_set_infos_each(obv_buf_span(&b), keep_set_info, &got, &err), OBV_OK, &err);
-    assert_memory_equal(&got, &e, sizeof e);
+    obv_buf again = obv_buf_heap(1 << 20); /* the struct itself has padding that nobody writes */
+    check_file(&again, obv_put_set_infos(&again, &got, 1, &err), &err, "data/extern_backup_set_info.bin");
+    obv_buf_fini(&again);
     obv_buf_fini(&b);
 }
 

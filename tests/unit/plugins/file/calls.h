@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,12 +39,15 @@ static inline void calls_fail(char call, int nth, int e)
 /* Records; true if this one must fail. */
 static inline bool calls_note(char letter)
 {
+    static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&mu);
     if (calls.count + 1 < sizeof calls.seen)
         calls.seen[calls.count++] = letter;
-    if (letter != calls.fail_call || --calls.fail_nth != 0)
-        return false;
-    errno = calls.fail_errno;
-    return true;
+    const bool fails = letter == calls.fail_call && --calls.fail_nth == 0;
+    pthread_mutex_unlock(&mu);
+    if (fails)
+        errno = calls.fail_errno;
+    return fails;
 }
 
 int __real_fsync(int fd);
