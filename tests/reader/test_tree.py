@@ -517,6 +517,30 @@ class EveryByte(Case):
         G.put(path, buf)
         return out
 
+    def test_a_restore_of_a_damaged_tree_is_refused_or_right(self):
+        self.whole()
+        until = self.times[3]
+        want = self.same(until)['tenant_digest']
+        wrong = []
+        for base, _, files in os.walk(self.cp):
+            for n in files:
+                path = os.path.join(base, n)
+                if '/%d/' % G.full(G.TABLE) not in path and '/backup_1/' not in path:
+                    continue
+                with open(path, 'rb') as f:
+                    buf = f.read()
+                for at in range(len(path) % 5, len(buf), max(1, len(buf) // 5)):
+                    bad = bytearray(buf)
+                    bad[at] ^= 1 << at % 8
+                    G.put(path, bytes(bad))
+                    r = self.restore(until)
+                    if r['rc'] == 0 and r['tenant_digest'] != want:
+                        wrong.append((os.path.relpath(path, self.cp), at))
+                    if 'Traceback' in r['message']:
+                        wrong.append((os.path.relpath(path, self.cp), at, r['message'][-300:]))
+                G.put(path, buf)
+        self.assertEqual(wrong, [])
+
     def test_names(self):
         self.whole()
         for name in ('x', '1001/data/backup_set_1_full_20260101/extra', '1001/clog/1/data/5/0/01', '1001/1', 'clog_info/1'):
