@@ -66,11 +66,11 @@ static obv_code finish_files(struct finish *f, obv_task_result *out, obv_err *er
     OBV_TRY(obv_meta_files_end(&f->files, &f->meta_out, &f->index_out, err));
     OBV_TRY(hand_out(&f->meta, &f->meta_out, err));
     OBV_TRY(hand_out(&f->index, &f->index_out, err));
-    OBV_FAULT("metas.before_meta_file");
+    OBV_FAULT("backup.before_meta_file");
     OBV_TRY(obv_object_commit(&f->meta, &out->objects[0], err));
-    OBV_FAULT("metas.meta_file_stored");
+    OBV_FAULT("backup.meta_file_stored");
     OBV_TRY(obv_object_commit(&f->index, &out->objects[1], err));
-    OBV_FAULT("metas.index_file_stored");
+    OBV_FAULT("backup.meta_index_stored");
     out->place_count = f->task->pg_count;
     out->object_count = 2;
     out->task_id = f->task->task_id;
@@ -148,7 +148,7 @@ static obv_code put_one(const obv_meta_env *env, const obv_put_file *file, uint3
                         obv_err *err)
 {
     obv_object_put put;
-    OBV_FAULT("put.before_file");
+    OBV_FAULT("backup.before_put_file");
     obv_code code = obv_object_begin(&put, env->store, file->path, file->if_absent, c, err);
     if (code == OBV_OK)
         code = write_content(env, &put, file, index, c, err);
@@ -165,7 +165,7 @@ static obv_code put_one(const obv_meta_env *env, const obv_put_file *file, uint3
         if (obv_object_verify(env->store, &want, c, &why) == OBV_OK)
             code = OBV_OK;
     }
-    OBV_FAULT("put.file_stored");
+    OBV_FAULT("backup.put_file_stored");
     return code;
 }
 

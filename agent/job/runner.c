@@ -2,6 +2,7 @@
 #include "job/runner.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "job/meta.h"
 
@@ -93,6 +94,7 @@ static void finish(struct obv_runner *r, struct held *h, obv_code code, const ob
     obv_code noted = OBV_OK;
     if (keep || code == OBV_OK)
         noted = obv_journal_task_end(r->cfg.journal, h->uid, state, code == OBV_OK ? NULL : error, result, &why);
+    OBV_FAULT("backup.task_ended");
     (void)pthread_mutex_lock(&r->mu);
     h->at_work = false;
     obv_batch_free(OBV_STEAL(h->batch));

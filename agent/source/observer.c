@@ -19,6 +19,7 @@ static const obv_source_ops OPS = {
     .open_pg = obv_observer_open_pg,
     .metas = observer_metas,
     .next_block = obv_observer_next_block,
+    .seek = obv_observer_seek,
     .close_pg = obv_observer_close_pg,
     .close = observer_close,
 };

@@ -131,7 +131,17 @@ static obv_code next_block(obv_source_pg *pg, uint8_t *buf, obv_source_block *ou
     pg->batch_at += used;
     pg->ref_at++;
     pg->again = false;
+    pg->given++;
     return OBV_OK;
+}
+
+/* True once as many blocks were handed out as the PG has: with seeks, the end of the last sstable says nothing. */
+static bool all_given(const obv_source_pg *pg)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < pg->table_count; i++)
+        total += pg->tables[i]->base.pair_count;
+    return pg->given == total;
 }
 
 obv_code obv_observer_next_block(obv_source_pg *pg, uint8_t *buf, size_t cap, obv_source_block *out, obv_err *err)
@@ -141,7 +151,7 @@ obv_code obv_observer_next_block(obv_source_pg *pg, uint8_t *buf, size_t cap, ob
     if (cap < OBV_SOURCE_BLOCK_MAX)
         return obv_fail(err, OBV_E_INVAL, 0, "a buffer of %zu bytes for a macroblock", cap);
     const obv_code code = next_block(pg, buf, out, &local);
-    if (code == OBV_E_NOT_FOUND)
+    if (code == OBV_E_NOT_FOUND || (code == OBV_OK && all_given(pg)))
         obv_observer_unsuspect(pg->o, &pg->key);
     if (code == OBV_OK)
         return OBV_OK;
@@ -153,4 +163,23 @@ obv_code obv_observer_next_block(obv_source_pg *pg, uint8_t *buf, size_t cap, ob
     return obv_wrap(err ? err : &local, "PG %s, index %" PRIu64 ", block %" PRId64, obv_pg_key_text(&pg->key, text),
                     pg->table_count ? pg->tables[t]->choice.key.table_id : 0,
                     pg->ref_at < pg->ref_count ? pg->refs[pg->ref_at].index : -1);
+}
+
+obv_code obv_observer_seek(obv_source_pg *pg, uint32_t table, uint64_t index, obv_err *err)
+{
+    if (table >= pg->table_count || index >= pg->tables[table]->base.pair_count)
+        return obv_fail(err, OBV_E_INVAL, 0, "no block %" PRIu64 " in sstable %u", index, table);
+    for (size_t i = 0; i < pg->table_count; i++)
+        pg->tables[i]->base.pairs = pg->tables[i]->first_pair;
+    for (uint64_t i = 0; i < index; i++) {
+        int64_t data_version = 0;
+        int64_t data_seq = 0;
+        OBV_TRY(obv_rpc_next_pair(&pg->tables[table]->base.pairs, &data_version, &data_seq, err));
+    }
+    pg->at_table = table;
+    pg->next_index = index;
+    pg->ref_at = pg->ref_count = 0;
+    pg->fetched = false;
+    pg->again = false;
+    return OBV_OK;
 }

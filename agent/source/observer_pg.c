@@ -71,6 +71,7 @@ static obv_code fetch_base_meta(const obv_source_pg *pg, obv_observer_table *t, 
     t->stream = obv_buf_heap(OBV_OBSERVER_BASE_META_MAX);
     OBV_TRY(obv_observer_rpc_stream(pg->o->rpc, OBV_RPC_BASE_META, obv_buf_span(&arg), pg->cancel, &t->stream, err));
     OBV_TRY(obv_rpc_base_meta_parse(obv_buf_span(&t->stream), &t->base, err));
+    t->first_pair = t->base.pairs;
     if (t->base.meta.index_id != t->choice.key.table_id)
         return obv_fail(err, OBV_E_CORRUPT, 0, "sstable of index %" PRIu64 ", but its meta names %" PRIu64,
                         t->choice.key.table_id, t->base.meta.index_id);

@@ -27,8 +27,9 @@ typedef struct obv_observer {
 
 /* One chosen sstable. */
 typedef struct obv_observer_table {
-    obv_buf stream; /* answer of the base meta call; base and its spans point into it */
-    obv_rpc_base_meta base;
+    obv_buf stream;         /* answer of the base meta call; base and its spans point into it */
+    obv_rpc_base_meta base; /* its pairs are read as blocks are named */
+    obv_rd first_pair;      /* where they begin */
     obv_choice_table choice;
     uint32_t partition;
 } obv_observer_table;
@@ -49,6 +50,7 @@ struct obv_source_pg {
     /* blocks: the refs of one request, then their bytes */
     size_t at_table;     /* sstable whose blocks come next */
     uint64_t next_index; /* of that sstable */
+    uint64_t given;      /* blocks handed out since open */
     obv_rpc_block_ref refs[OBV_OBSERVER_REFS_MAX];
     size_t ref_table, ref_count, ref_at;
     bool fetched; /* batch holds refs[ref_at..ref_count) */
@@ -65,6 +67,7 @@ OBV_CHECK obv_code obv_observer_open_pg(obv_source *s, const obv_pg_key *pg, con
 void obv_observer_close_pg(obv_source_pg *pg);
 OBV_CHECK obv_code obv_observer_next_block(obv_source_pg *pg, uint8_t *buf, size_t cap, obv_source_block *out,
                                            obv_err *err);
+OBV_CHECK obv_code obv_observer_seek(obv_source_pg *pg, uint32_t table, uint64_t index, obv_err *err);
 /** Remembers that a block of this PG did not fit. @return true when its last copy had already ended so. */
 bool obv_observer_suspect(obv_observer *o, const obv_pg_key *pg);
 void obv_observer_unsuspect(obv_observer *o, const obv_pg_key *pg);

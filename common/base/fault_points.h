@@ -7,13 +7,35 @@
 
 /* clang-format off */
 #define OBV_FAULT_POINTS(X)                                                                                            \
+    X("backup.before_fencing", "agent/job/backup_pg.c: all blocks are stored, result and metas are not journalled")    \
+    X("backup.before_major_index", "agent/job/backup_pg.c: the minor index is stored, the fence is not")               \
+    X("backup.before_meta_file", "agent/job/meta.c: both meta files are written, none is stored")                      \
+    X("backup.before_open", "agent/job/backup_pg.c: nothing of the PG was asked yet")                                  \
+    X("backup.before_put_file", "agent/job/meta.c: a file made by the coordinator is about to be put")                 \
+    X("backup.before_report", "agent/sync.c: results are in the journal, the coordinator has not heard of them")       \
+    X("backup.fencing", "agent/job/backup_pg.c: result and metas are journalled, no index file is stored")             \
+    X("backup.major_file_journalled", "agent/job/backup_copy.c: a file of major_data is stored and journalled")        \
+    X("backup.major_file_stored", "agent/job/backup_copy.c: a file of major_data is stored, not journalled")           \
+    X("backup.major_file_written", "agent/job/backup_copy.c: a file of major_data is written, not stored")             \
+    X("backup.major_index_stored", "agent/job/backup_pg.c: the fence is stored, the journal does not know")            \
+    X("backup.meta_file_stored", "agent/job/meta.c: meta_file_<task> is stored, its index is not")                     \
+    X("backup.meta_index_stored", "agent/job/meta.c: both meta files are stored, nothing is noted")                    \
+    X("backup.minor_file_journalled", "agent/job/backup_copy.c: a file of minor_data is stored and journalled")        \
+    X("backup.minor_file_stored", "agent/job/backup_copy.c: a file of minor_data is stored, not journalled")           \
+    X("backup.minor_file_written", "agent/job/backup_copy.c: a file of minor_data is written, not stored")             \
+    X("backup.minor_index_stored", "agent/job/backup_pg.c: the minor index is stored, not journalled")                 \
+    X("backup.pg_journalled", "agent/job/backup_pg.c: the PG is copied and journalled, not reported")                  \
+    X("backup.pg_opened", "agent/job/backup_pg.c: metas are read and checked, no block is copied")                     \
+    X("backup.pg_restarted", "agent/job/backup_pg.c: a new state of the PG is noted, stale objects are not removed")   \
+    X("backup.put_file_stored", "agent/job/meta.c: a file made by the coordinator is stored, nothing is noted")        \
+    X("backup.task_ended", "agent/job/runner.c: the end of a task is in the journal, nothing is reported")             \
     X("repository.before_identity", "agent/host/repository.c: all is checked, repository.json is not put yet")         \
     X("test.point", "tests/unit/base/test_fault.c")
 
 #define OBV_FAULT_BUGS(X)                                                                                              \
-    X("bug.drop_block", "agent/job/backup.c: a macroblock is left out of the copy")                                    \
+    X("bug.drop_block", "agent/job/backup_copy.c: a macroblock is left out of the copy")                               \
     X("bug.wrong_log_range", "agent/job/archive.c: the checkpoint passes a log that is not stored")                    \
-    X("bug.wrong_trans_sstable", "agent/job/backup.c: the transaction-state sstable is left out of the copy")
+    X("bug.wrong_trans_sstable", "agent/job/bugs.c: blocks of a transaction-state sstable are those of another PG")
 /* clang-format on */
 
 #endif
