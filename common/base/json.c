@@ -2,6 +2,7 @@
 #include "base/json.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include <jansson.h>
@@ -116,6 +117,18 @@ void obv_json_u64(obv_json *w, const char *key, uint64_t value)
 {
     char digits[24];
     (void)snprintf(digits, sizeof digits, value > INT64_MAX ? "\"%" PRIu64 "\"" : "%" PRIu64, value);
+    lead(w, key);
+    text(w, digits);
+}
+
+void obv_json_fixed(obv_json *w, const char *key, double value, unsigned decimals)
+{
+    char digits[340]; /* the largest double has 309 before the point */
+    if (!isfinite(value)) {
+        obv_json_null(w, key);
+        return;
+    }
+    (void)snprintf(digits, sizeof digits, "%.*f", decimals < 9 ? (int)decimals : 9, value);
     lead(w, key);
     text(w, digits);
 }

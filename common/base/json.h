@@ -26,6 +26,7 @@ void obv_json_str(obv_json *w, const char *key, const char *value); /* NULL writ
 void obv_json_strn(obv_json *w, const char *key, obv_span value);
 void obv_json_i64(obv_json *w, const char *key, int64_t value);
 void obv_json_u64(obv_json *w, const char *key, uint64_t value); /* above INT64_MAX: as a string of digits */
+void obv_json_fixed(obv_json *w, const char *key, double value, unsigned decimals); /* at most 9; not finite: null */
 void obv_json_bool(obv_json *w, const char *key, bool value);
 void obv_json_null(obv_json *w, const char *key);
 /** One line feed at the top level, for JSON lines. */

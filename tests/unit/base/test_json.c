@@ -17,6 +17,8 @@ static void a_writer_places_commas_keys_and_escapes(void **state)
     obv_json_array(&w, NULL);
     obv_json_end(&w);
     obv_json_end(&w);
+    obv_json_fixed(&w, "f", -1.0 / 3, 3);
+    obv_json_fixed(&w, "nan", 0.0 / 0.0, 3);
     obv_json_bool(&w, "t", true);
     obv_json_str(&w, "none", NULL);
     obv_json_end(&w);
@@ -25,7 +27,7 @@ static void a_writer_places_commas_keys_and_escapes(void **state)
     assert_false(b.failed);
     assert_string_equal((char *)b.data,
                         "{\"s\":\"a\\\"b\\\\c\\u000a\\u0001\x7f\",\"list\":[-9223372036854775808,9223372036854775807,"
-                        "\"18446744073709551615\",{},[]],\"t\":true,\"none\":null}\n");
+                        "\"18446744073709551615\",{},[]],\"f\":-0.333,\"nan\":null,\"t\":true,\"none\":null}\n");
     obv_buf_fini(&b);
 }
 
