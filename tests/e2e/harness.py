@@ -169,6 +169,8 @@ class Site:
 
     def cluster(self, name, *argv, timeout=120, check=True):
         cmd = [PYTHON, CLUSTER, argv[0], "--dir", self.clusters[name]["dir"], *map(str, argv[1:])]
+        if argv[0] == "ctl":
+            cmd.append("--json")
         done = subprocess.run(cmd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, text=True)
         if check and done.returncode != 0:
             raise Failure(f"cluster {' '.join(map(str, argv))}: {done.stderr.strip() or done.stdout.strip()}")
@@ -186,8 +188,10 @@ class Site:
 
     def start_target(self, **knobs):
         """An empty cluster with free pools that sees nothing but the destination, read-only, and its own directory."""
+        self.pools = [f"pool{i}" for i in range(1, 81)]
         return self._start_cluster("target", "obtarget", 9, self.target_hosts, UID_TARGET, knobs,
-                                   "--empty", *(["--mount-only", self.dest] if self.root_user else []))
+                                   "--empty", "--pools", ",".join(self.pools),
+                                   *(["--mount-only", self.dest] if self.root_user else []))
 
     def _start_cluster(self, name, cluster_name, cluster_id, hosts, uid, knobs, *extra):
         folder = self.path(name)
@@ -203,7 +207,7 @@ class Site:
             words += ["--as-user", f"{uid}:{UID_OBVAULT if name == 'target' else uid}"]
         started = self.cluster(name, "start", "--name", cluster_name, "--cluster-id", cluster_id, "--hosts",
                                ",".join(hosts), "--sql-port", self.sql_port, "--rpc-port", self.rpc_port,
-                               "--accounts", self.accounts(), "--binary", f"{self.build}/tests/observer/obstandin",
+                               "--accounts", self.accounts(), "--observer", f"{self.build}/tests/observer/obstandin",
                                *words, *extra)
         self.clusters[name].update(started)
         return started
@@ -343,7 +347,7 @@ class Site:
 
     def restore(self, tenant, at, to, timeout=300):
         return self.cli("restore", "start", "--tenant", self.tenant_name(tenant), "--to", to, "--at", rfc3339(at),
-                        "--target", "standby", "--pool", f"pool_{to}", "--wait", timeout=timeout)
+                        "--target", "standby", "--pool", self.pools.pop(0), "--wait", timeout=timeout)
 
     def stop(self):
         for d in [*self.agents, self.coordinator]:
@@ -358,9 +362,9 @@ PASSWORD = "obvault-" + "%08x" % random.SystemRandom().getrandbits(32)
 
 # The rights of docs/sql.md: agents and coordinator read, only the target's account may ALTER SYSTEM.
 ACCOUNTS = [
-    {"user": "obv_agent", "tenant": "sys", "password": PASSWORD, "rights": ["select"]},
-    {"user": "obv_coord", "tenant": "sys", "password": PASSWORD, "rights": ["select"]},
-    {"user": "obv_restore", "tenant": "sys", "password": PASSWORD, "rights": ["select", "alter_system"]},
+    {"user": "obv_agent", "tenant": "sys", "password": PASSWORD, "rights": ["SELECT"]},
+    {"user": "obv_coord", "tenant": "sys", "password": PASSWORD, "rights": ["SELECT"]},
+    {"user": "obv_restore", "tenant": "sys", "password": PASSWORD, "rights": ["SELECT", "ALTER SYSTEM"]},
 ]
 
 
