@@ -12,7 +12,7 @@ uint64_t obv_crc64(uint64_t init, obv_span bytes)
     while (bytes.len > 0) {
         const size_t n = bytes.len < PIECE_MAX ? bytes.len : PIECE_MAX;
         /* ISA-L does not write, it only lacks the const */
-        crc = crc32_iscsi((unsigned char *)(uintptr_t)bytes.p, (int)n, crc);
+        crc = crc32_iscsi((unsigned char *)bytes.p, (int)n, crc);
         bytes.p += n;
         bytes.len -= n;
     }

@@ -214,14 +214,14 @@ static bool u64_of(const json_t *v, uint64_t *out)
 
 obv_code obv_json_get_str(const obv_json_node *o, const char *key, const char **out, obv_err *err)
 {
-    const json_t *v;
+    const json_t *v = NULL;
     OBV_TRY(member(o, key, &v, err));
     return str_of(v, out) ? OBV_OK : wrong(key, "a string without zero bytes", err);
 }
 
 obv_code obv_json_get_i64(const obv_json_node *o, const char *key, int64_t *out, obv_err *err)
 {
-    const json_t *v;
+    const json_t *v = NULL;
     OBV_TRY(member(o, key, &v, err));
     if (!json_is_integer(v))
         return wrong(key, "a whole number", err);
@@ -231,14 +231,14 @@ obv_code obv_json_get_i64(const obv_json_node *o, const char *key, int64_t *out,
 
 obv_code obv_json_get_u64(const obv_json_node *o, const char *key, uint64_t *out, obv_err *err)
 {
-    const json_t *v;
+    const json_t *v = NULL;
     OBV_TRY(member(o, key, &v, err));
     return u64_of(v, out) ? OBV_OK : wrong(key, "a whole number from 0", err);
 }
 
 obv_code obv_json_get_bool(const obv_json_node *o, const char *key, bool *out, obv_err *err)
 {
-    const json_t *v;
+    const json_t *v = NULL;
     OBV_TRY(member(o, key, &v, err));
     if (!json_is_boolean(v))
         return wrong(key, "true or false", err);
@@ -248,7 +248,7 @@ obv_code obv_json_get_bool(const obv_json_node *o, const char *key, bool *out, o
 
 obv_code obv_json_get_object(const obv_json_node *o, const char *key, const obv_json_node **out, obv_err *err)
 {
-    const json_t *v;
+    const json_t *v = NULL;
     OBV_TRY(member(o, key, &v, err));
     if (!json_is_object(v))
         return wrong(key, "an object", err);
@@ -258,7 +258,7 @@ obv_code obv_json_get_object(const obv_json_node *o, const char *key, const obv_
 
 obv_code obv_json_get_array(const obv_json_node *o, const char *key, const obv_json_node **out, obv_err *err)
 {
-    const json_t *v;
+    const json_t *v = NULL;
     OBV_TRY(member(o, key, &v, err));
     if (!json_is_array(v))
         return wrong(key, "an array", err);
@@ -272,8 +272,7 @@ obv_code obv_json_only(const obv_json_node *o, const char *const *keys, size_t n
 {
     if (!json_is_object(in(o)))
         return obv_fail(err, OBV_E_CORRUPT, 0, "JSON: an object was expected");
-    /* jansson's iterators take no const; nothing is changed */
-    json_t *object = (json_t *)(uintptr_t)in(o);
+    json_t *object = (json_t *)in(o); /* jansson's iterators take no const; nothing is changed */
     for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
         const char *key = json_object_iter_key(it);
         size_t i = 0;

@@ -67,8 +67,11 @@ static void put_quoted(struct line *l, const char *key, const char *value)
         size_t n = 1;
         escaped[0] = *p;
         if (*p == '"' || *p == '\\' || *p == '\n') {
+            const char name = *p;
             escaped[0] = '\\';
-            escaped[1] = *p == '\n' ? 'n' : *p;
+            escaped[1] = 'n';
+            if (name != '\n')
+                escaped[1] = name;
             n = 2;
         } else if ((unsigned char)*p < 0x20 || *p == 0x7f) {
             n = (size_t)snprintf(escaped, sizeof escaped, "\\x%02x", (unsigned)(unsigned char)*p);
