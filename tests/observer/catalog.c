@@ -19,7 +19,8 @@ extern const char obs_schema_sql[];
 static const char OWN_TABLES[] =
     "CREATE TABLE IF NOT EXISTS so_table (tenant_id INTEGER, table_id INTEGER PRIMARY KEY, info TEXT);"
     "CREATE TABLE IF NOT EXISTS so_param (host INTEGER, name TEXT, value TEXT, PRIMARY KEY (host, name));"
-    "CREATE TABLE IF NOT EXISTS so_restore_point (tenant_id INTEGER, name TEXT, ts INTEGER, PRIMARY KEY (tenant_id, name));"
+    "CREATE TABLE IF NOT EXISTS so_restore_point (tenant_id INTEGER, name TEXT, ts INTEGER, PRIMARY KEY (tenant_id, "
+    "name));"
     "CREATE TABLE IF NOT EXISTS so_restore_source (seq INTEGER PRIMARY KEY, uri TEXT);"
     "CREATE TABLE IF NOT EXISTS so_pg (pg INTEGER PRIMARY KEY, leader INTEGER, state INTEGER, version INTEGER);";
 
@@ -145,21 +146,26 @@ static void set_zone(struct host *h, const char *zone, const char *name, int64_t
     time_text(clock_us(h), now);
     catalog_exec(h,
                  "INSERT INTO __all_zone (gmt_create, gmt_modified, zone, name, value, info) VALUES (?, ?, ?, ?, ?, ?) "
-                 "ON CONFLICT (zone, name) DO UPDATE SET gmt_modified = excluded.gmt_modified, value = excluded.value, info = excluded.info",
+                 "ON CONFLICT (zone, name) DO UPDATE SET gmt_modified = excluded.gmt_modified, value = excluded.value, "
+                 "info = excluded.info",
                  "ssssis", now, now, zone, name, value, info);
 }
 
 static void freeze_rows(struct host *h, int64_t version, int64_t ts)
 {
-    catalog_exec(h, "INSERT OR REPLACE INTO __all_virtual_freeze_info (frozen_version, frozen_timestamp, schema_version) VALUES (?, ?, ?)", "iii",
-                 version, ts, h->shm->last_schema_version);
+    catalog_exec(h,
+                 "INSERT OR REPLACE INTO __all_virtual_freeze_info (frozen_version, frozen_timestamp, schema_version) "
+                 "VALUES (?, ?, ?)",
+                 "iii", version, ts, h->shm->last_schema_version);
     char now[32];
     time_text(clock_us(h), now);
-    catalog_exec(h,
-                 "INSERT OR REPLACE INTO __all_freeze_schema_version (gmt_create, gmt_modified, frozen_version, tenant_id, schema_version) "
-                 "SELECT ?, ?, ?, t.tenant_id, coalesce((SELECT max(d.schema_version) FROM __all_virtual_ddl_operation d WHERE "
-                 "d.tenant_id = t.tenant_id), ?) FROM __all_tenant t",
-                 "ssii", now, now, version, h->shm->last_schema_version);
+    catalog_exec(
+        h,
+        "INSERT OR REPLACE INTO __all_freeze_schema_version (gmt_create, gmt_modified, frozen_version, tenant_id, "
+        "schema_version) "
+        "SELECT ?, ?, ?, t.tenant_id, coalesce((SELECT max(d.schema_version) FROM __all_virtual_ddl_operation d WHERE "
+        "d.tenant_id = t.tenant_id), ?) FROM __all_tenant t",
+        "ssii", now, now, version, h->shm->last_schema_version);
 }
 
 void catalog_freeze_info(struct host *h, int64_t version, int64_t ts)
@@ -194,7 +200,8 @@ int param_set(struct host *h, const char *name, const char *value, int host_id)
     int rc = 0;
     for (int i = 1; i <= h->n_members && !rc; i++)
         if (!host_id || host_id == i)
-            rc = catalog_exec(h, "INSERT OR REPLACE INTO so_param (host, name, value) VALUES (?, ?, ?)", "iss", (int64_t)i, name, value);
+            rc = catalog_exec(h, "INSERT OR REPLACE INTO so_param (host, name, value) VALUES (?, ?, ?)", "iss",
+                              (int64_t)i, name, value);
     return rc;
 }
 
@@ -205,12 +212,14 @@ char *param_get(struct host *h, const char *name, int host_id)
 
 static void default_params(struct host *h)
 {
-    static const char *const ALL[][2] = {{"enable_one_phase_commit", "False"}, {"clog_disk_utilization_threshold", "80"},
-                                         {"ssl_client_authentication", "False"}, {"restore_concurrency", "0"},
-                                         {"enable_upgrade_mode", "False"},      {"min_observer_version", "3.1.5"},
-                                         {"enable_log_archive", "False"},       {"backup_dest", ""}};
+    static const char *const ALL[][2] = {
+        {"enable_one_phase_commit", "False"},   {"clog_disk_utilization_threshold", "80"},
+        {"ssl_client_authentication", "False"}, {"restore_concurrency", "0"},
+        {"enable_upgrade_mode", "False"},       {"min_observer_version", "3.1.5"},
+        {"enable_log_archive", "False"},        {"backup_dest", ""}};
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++)
-        catalog_exec(h, "INSERT OR IGNORE INTO so_param (host, name, value) VALUES (?, ?, ?)", "iss", (int64_t)h->id, ALL[i][0], ALL[i][1]);
+        catalog_exec(h, "INSERT OR IGNORE INTO so_param (host, name, value) VALUES (?, ?, ?)", "iss", (int64_t)h->id,
+                     ALL[i][0], ALL[i][1]);
     char *dir = xasprintf("%s/store", h->dir), *id = xasprintf("%" PRId64, h->cluster_id);
     param_set(h, "data_dir", dir, h->id);
     param_set(h, "cluster", h->cluster_name, h->id);
@@ -229,7 +238,9 @@ static void first_rows(struct host *h)
         set_zone(h, h->members[i].zone, "status", 2, "ACTIVE");
     }
     set_zone(h, "", "cluster", 0, h->cluster_name);
-    catalog_exec(h, "INSERT INTO __all_virtual_cluster (cluster_id, cluster_name, cluster_role, cluster_status) VALUES (?, ?, 'PRIMARY', 'VALID')",
+    catalog_exec(h,
+                 "INSERT INTO __all_virtual_cluster (cluster_id, cluster_name, cluster_role, cluster_status) VALUES "
+                 "(?, ?, 'PRIMARY', 'VALID')",
                  "is", h->cluster_id, h->cluster_name);
     struct obuf zones = {0};
     for (int i = 0; i < h->n_members; i++) {
@@ -239,19 +250,26 @@ static void first_rows(struct host *h)
     }
     ob_u8(&zones, 0);
     catalog_exec(h,
-                 "INSERT INTO __all_tenant (gmt_create, gmt_modified, tenant_id, tenant_name, zone_list, primary_zone, locality, "
-                 "compatibility_mode, drop_tenant_time, status, in_recyclebin) VALUES (?, ?, 1, 'sys', ?, ?, ?, 0, -1, 'TENANT_STATUS_NORMAL', 0)",
+                 "INSERT INTO __all_tenant (gmt_create, gmt_modified, tenant_id, tenant_name, zone_list, primary_zone, "
+                 "locality, "
+                 "compatibility_mode, drop_tenant_time, status, in_recyclebin) VALUES (?, ?, 1, 'sys', ?, ?, ?, 0, -1, "
+                 "'TENANT_STATUS_NORMAL', 0)",
                  "sssss", now, now, zones.p, h->members[0].zone, "FULL{1}");
     catalog_exec(h,
-                 "INSERT INTO __all_tenant_history (gmt_create, gmt_modified, tenant_id, schema_version, is_deleted, tenant_name, zone_list) "
+                 "INSERT INTO __all_tenant_history (gmt_create, gmt_modified, tenant_id, schema_version, is_deleted, "
+                 "tenant_name, zone_list) "
                  "VALUES (?, ?, 1, 1, 0, 'sys', ?)",
                  "sss", now, now, zones.p);
     catalog_exec(h,
-                 "INSERT INTO __all_backup_log_archive_status_v2 (gmt_create, gmt_modified, tenant_id, incarnation, log_archive_round, status, "
+                 "INSERT INTO __all_backup_log_archive_status_v2 (gmt_create, gmt_modified, tenant_id, incarnation, "
+                 "log_archive_round, status, "
                  "start_piece_id, backup_piece_id, backup_dest) VALUES (?, ?, 1, 1, 0, 'STOP', 0, 0, '')",
                  "ss", now, now);
-    catalog_exec(h, "INSERT INTO __all_core_table (gmt_create, gmt_modified, table_name, row_id, column_name, column_value) "
-                    "VALUES (?, ?, '__all_global_stat', 1, 'snapshot_gc_ts', ?)", "sss", now, now, "0");
+    catalog_exec(
+        h,
+        "INSERT INTO __all_core_table (gmt_create, gmt_modified, table_name, row_id, column_name, column_value) "
+        "VALUES (?, ?, '__all_global_stat', 1, 'snapshot_gc_ts', ?)",
+        "sss", now, now, "0");
     ob_free(&zones);
     freeze_rows(h, h->shm->frozen_version, h->shm->frozen_ts);
     set_zone(h, "", "frozen_version", h->shm->frozen_version, "");
@@ -291,11 +309,13 @@ int catalog_open(struct host *h)
     char now[32];
     time_text(clock_us(h), now);
     const struct host_addr *me = host_self(h);
-    return catalog_exec(h,
-                        "INSERT OR REPLACE INTO __all_server (gmt_create, gmt_modified, svr_ip, svr_port, id, zone, inner_port, with_rootserver, "
-                        "status, build_version, stop_time, start_service_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'ACTIVE', ?, 0, ?)",
-                        "sssiisiisi", now, now, me->ip, (int64_t)me->rpc_port, (int64_t)me->id, me->zone, (int64_t)me->sql_port,
-                        (int64_t)(me->id == 1), "3.1.5_10010012022091510-3020104(Sep 15 2022 10:00:00)", clock_us(h));
+    return catalog_exec(
+        h,
+        "INSERT OR REPLACE INTO __all_server (gmt_create, gmt_modified, svr_ip, svr_port, id, zone, inner_port, "
+        "with_rootserver, "
+        "status, build_version, stop_time, start_service_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'ACTIVE', ?, 0, ?)",
+        "sssiisiisi", now, now, me->ip, (int64_t)me->rpc_port, (int64_t)me->id, me->zone, (int64_t)me->sql_port,
+        (int64_t)(me->id == 1), "3.1.5_10010012022091510-3020104(Sep 15 2022 10:00:00)", clock_us(h));
 }
 
 /* ---- upkeep, by the host that plays RootService */
@@ -305,7 +325,8 @@ static char *members_text(const struct host *h)
     struct obuf b = {0};
     for (int i = 0; i < h->n_members; i++) {
         char one[96];
-        int n = snprintf(one, sizeof one, "%s%s:%d:%" PRId64, i ? "," : "", h->members[i].ip, h->members[i].rpc_port, h->member_list[i].timestamp);
+        int n = snprintf(one, sizeof one, "%s%s:%d:%" PRId64, i ? "," : "", h->members[i].ip, h->members[i].rpc_port,
+                         h->member_list[i].timestamp);
         ob_put(&b, one, (size_t)n);
     }
     ob_u8(&b, 0);
@@ -328,19 +349,21 @@ static void sync_pg(struct host *h, uint32_t i, const char *members)
             break;
         }
         bool root = p->kind == KIND_INNER;
-        sql = xasprintf("INSERT OR REPLACE INTO %s (%stenant_id, table_id, partition_id, svr_ip, svr_port, zone, role, member_list, data_version, "
-                        "replica_type, required_size, status, is_restore) VALUES (%s?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 'REPLICA_STATUS_NORMAL', 0)",
+        sql = xasprintf("INSERT OR REPLACE INTO %s (%stenant_id, table_id, partition_id, svr_ip, svr_port, zone, role, "
+                        "member_list, data_version, "
+                        "replica_type, required_size, status, is_restore) VALUES (%s?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, "
+                        "'REPLICA_STATUS_NORMAL', 0)",
                         table, root ? "gmt_create, gmt_modified, " : "", root ? "?, ?, " : "");
         const struct host_addr *m = &h->members[k];
         int64_t role = p->leader == m->id ? 1 : 2, version = p->rep[k].data_version, size = p->rep[k].data_size;
         if (!version)
             version = p->create_frozen_version;
         if (root)
-            catalog_exec(h, sql, "ssiiisisisii", now, now, (int64_t)p->tenant, (int64_t)p->key.table_id, pid, m->ip, (int64_t)m->rpc_port, m->zone,
-                         role, members, version, size);
+            catalog_exec(h, sql, "ssiiisisisii", now, now, (int64_t)p->tenant, (int64_t)p->key.table_id, pid, m->ip,
+                         (int64_t)m->rpc_port, m->zone, role, members, version, size);
         else
-            catalog_exec(h, sql, "iiisisisii", (int64_t)p->tenant, (int64_t)p->key.table_id, pid, m->ip, (int64_t)m->rpc_port, m->zone, role, members,
-                         version, size);
+            catalog_exec(h, sql, "iiisisisii", (int64_t)p->tenant, (int64_t)p->key.table_id, pid, m->ip,
+                         (int64_t)m->rpc_port, m->zone, role, members, version, size);
         free(sql);
     }
 }
@@ -374,7 +397,8 @@ void catalog_sync(struct host *h)
     for (int k = 0; k < h->n_members; k++) {
         bool now = host_alive(h, k + 1);
         if (now != alive[k])
-            catalog_exec(h, "UPDATE __all_server SET status = ? WHERE id = ?", "si", now ? "ACTIVE" : "INACTIVE", (int64_t)k + 1);
+            catalog_exec(h, "UPDATE __all_server SET status = ? WHERE id = ?", "si", now ? "ACTIVE" : "INACTIVE",
+                         (int64_t)k + 1);
         alive[k] = now;
     }
     if (open)
@@ -383,7 +407,10 @@ void catalog_sync(struct host *h)
     snprintf(gc, sizeof gc, "%" PRId64, clock_us(h) - 1000000);
     static int64_t last_gc;
     if (now_us() - last_gc > 1000000) {
-        catalog_exec(h, "UPDATE __all_core_table SET column_value = ? WHERE table_name = '__all_global_stat' AND column_name = 'snapshot_gc_ts'", "s", gc);
+        catalog_exec(h,
+                     "UPDATE __all_core_table SET column_value = ? WHERE table_name = '__all_global_stat' AND "
+                     "column_name = 'snapshot_gc_ts'",
+                     "s", gc);
         last_gc = now_us();
     }
     free(members);

@@ -75,7 +75,8 @@ bool dec_entry(struct log_entry *e, const uint8_t *p, size_t n, size_t *used)
         return false;
     e->data = in_bytes(&r, e->data_len);
     *used = r.at;
-    return e->data && ob_crc(0, e->data, e->data_len) == e->data_checksum && entry_image_crc(e, e->data_checksum) == hdr;
+    return e->data && ob_crc(0, e->data, e->data_len) == e->data_checksum &&
+           entry_image_crc(e, e->data_checksum) == hdr;
 }
 
 static uint64_t block_image_crc(int type, int64_t total, int64_t pad, int64_t ts, uint64_t data_checksum)
@@ -355,8 +356,10 @@ bool dec_ilog_file(const uint8_t *p, size_t n, void (*fn)(void *, const struct i
         if (!s[0])
             continue;
         struct ilog_pg g = {.key = {ld64(s + 8), (int32_t)ld32(s + 16), (int32_t)ld32(s + 20)},
-                            .min_id = ld64(s + 32), .max_id = ld64(s + 40),
-                            .min_ts = (int64_t)ld64(s + 48), .max_ts = (int64_t)ld64(s + 56)};
+                            .min_id = ld64(s + 32),
+                            .max_id = ld64(s + 40),
+                            .min_ts = (int64_t)ld64(s + 48),
+                            .max_ts = (int64_t)ld64(s + 56)};
         size_t from = ld32(s + 64);
         if (g.max_id < g.min_id || from + 32 * (g.max_id - g.min_id + 1) > off)
             return false;

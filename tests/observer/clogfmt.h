@@ -100,6 +100,7 @@ struct ilog_pg {
 /** Whole file image from the PGs (any order; sorted here). */
 void enc_ilog_file(struct obuf *b, struct ilog_pg *pgs, size_t n, const struct member *members, int n_members);
 /** Calls fn for each PG of a file image; false if it is none. */
-bool dec_ilog_file(const uint8_t *p, size_t n, void (*fn)(void *arg, const struct ilog_pg *pg, const uint8_t *cursors), void *arg);
+bool dec_ilog_file(const uint8_t *p, size_t n, void (*fn)(void *arg, const struct ilog_pg *pg, const uint8_t *cursors),
+                   void *arg);
 
 #endif

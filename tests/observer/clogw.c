@@ -94,7 +94,8 @@ static void nl_page(uint8_t *page)
     }
 }
 
-/* A fresh file, or beyond the limit the oldest one reused in place: same inode, old blocks remain behind the first page. */
+/* A fresh file, or beyond the limit the oldest one reused in place: same inode, old blocks remain behind the first
+ * page. */
 static int new_file(struct host *h, struct clog_writer *w, uint32_t file)
 {
     uint32_t min, max;
@@ -171,8 +172,8 @@ static void find_tail(struct clog_writer *w)
     int type;
     int64_t len, ts;
     w->off = 0;
-    while (w->off + BLOCK_HDR < CLOG_TRAILER_OFF && !pread_all(w->fd, b, sizeof b, w->off) && dec_block_meta(b, &type, &len, &ts) &&
-           type == BLK_DATA && ts >= w->last_block_ts - 2000000) {
+    while (w->off + BLOCK_HDR < CLOG_TRAILER_OFF && !pread_all(w->fd, b, sizeof b, w->off) &&
+           dec_block_meta(b, &type, &len, &ts) && type == BLK_DATA && ts >= w->last_block_ts - 2000000) {
         w->last_block_ts = ts;
         w->off += (int64_t)BLOCK_HDR + len;
     }
@@ -214,7 +215,8 @@ int clog_open(struct host *h)
 
 /* ---- writing */
 
-/* One block behind the last, from the start of its page; padding up to the page's end that the next block overwrites. */
+/* One block behind the last, from the start of its page; padding up to the page's end that the next block overwrites.
+ */
 static int put_block(struct clog_writer *w, const struct obuf *blk)
 {
     int64_t page = w->off / CLOG_PAGE * CLOG_PAGE;
@@ -306,7 +308,8 @@ void *clog_writer_main(void *arg)
                 rep->skip_logs--; /* a replica under rebuild does not get this log */
                 skip = true;
             }
-            pl[n] = (struct place){.pos = pos, .pg = r->pg, .log_id = r->log_id, .off = (uint32_t)data.n, .size = skip ? 0 : r->entry_len};
+            pl[n] = (struct place){
+                .pos = pos, .pg = r->pg, .log_id = r->log_id, .off = (uint32_t)data.n, .size = skip ? 0 : r->entry_len};
             if (!skip)
                 ob_put(&data, r + 1, r->entry_len);
             if (r->submit_ts > w->max_submit)
@@ -350,15 +353,26 @@ int clog_stale_tail(struct host *h, uint32_t pg, int count)
         ob_be64(&d, TX_REDO | TX_COMMIT);
         ob_be64(&d, (uint64_t)(900000000 + i));
         ob_be32(&d, 1);
-        const struct change c = {.index_id = p->part[0].idx[0], .op = OP_PUT, .key = (const uint8_t *)"\0\0\0\0\0\0\0\1", .klen = 8,
-                                 .val = (const uint8_t *)"never confirmed", .vlen = 15};
+        const struct change c = {.index_id = p->part[0].idx[0],
+                                 .op = OP_PUT,
+                                 .key = (const uint8_t *)"\0\0\0\0\0\0\0\1",
+                                 .klen = 8,
+                                 .val = (const uint8_t *)"never confirmed",
+                                 .vlen = 15};
         enc_change(&d, &c);
         ob_be64(&d, (uint64_t)(p->last_ts + 1 + i));
         ob_be32(&d, 1);
         enc_pkey(&d, &p->key);
-        struct log_entry e = {.type = LOG_SUBMIT | LOG_TRANS_BIT, .key = p->key, .log_id = p->last_log_id + 1 + (uint64_t)i,
-                              .generation_ts = clock_us(h), .epoch = p->leader_epoch, .proposal = p->proposal,
-                              .submit_ts = p->last_ts + 1 + i, .freeze_version = (int64_t)1 << 32 | 2, .data = d.p, .data_len = d.n};
+        struct log_entry e = {.type = LOG_SUBMIT | LOG_TRANS_BIT,
+                              .key = p->key,
+                              .log_id = p->last_log_id + 1 + (uint64_t)i,
+                              .generation_ts = clock_us(h),
+                              .epoch = p->leader_epoch,
+                              .proposal = p->proposal,
+                              .submit_ts = p->last_ts + 1 + i,
+                              .freeze_version = (int64_t)1 << 32 | 2,
+                              .data = d.p,
+                              .data_len = d.n};
         enc_entry(&b, &e);
     }
     struct obuf blk = {0};
@@ -393,7 +407,8 @@ static int recyclable(struct host *h, struct clog_writer *w, uint32_t file)
                 int64_t pg = pg_find(h, &k);
                 if (r.bad)
                     ok = 0;
-                else if (pg >= 0 && pg_at(h, (uint32_t)pg)->state != PG_GONE && my_rep(h, (uint32_t)pg)->replay_id < max)
+                else if (pg >= 0 && pg_at(h, (uint32_t)pg)->state != PG_GONE &&
+                         my_rep(h, (uint32_t)pg)->replay_id < max)
                     ok = 0;
             }
         }

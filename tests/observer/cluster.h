@@ -1,9 +1,9 @@
 /* cluster.h - what the processes of a stand-in cluster share: shared memory, the log bus, and the host itself
  *
- * The shared memory (file C/shm) holds the consensus: leaders, log ids, running transactions, what each replica has reached.
- * Everything in it is guarded by one robust mutex; single numbers of a replica are written by its own host only and may be read at any time.
- * The bus (files C/bus/N, 64 MiB each) is one ordered stream of log records; each host writes the records to its own clog and
- * applies them once a majority has flushed them.
+ * The shared memory (file C/shm) holds the consensus: leaders, log ids, running transactions, what each replica has
+ * reached. Everything in it is guarded by one robust mutex; single numbers of a replica are written by its own host
+ * only and may be read at any time. The bus (files C/bus/N, 64 MiB each) is one ordered stream of log records; each
+ * host writes the records to its own clog and applies them once a majority has flushed them.
  */
 #ifndef OBS_CLUSTER_H
 #define OBS_CLUSTER_H
@@ -32,25 +32,25 @@ enum pg_kind { KIND_INNER, KIND_STANDALONE, KIND_TABLEGROUP };
 struct shm_part { /* one member partition of a PG */
     struct pkey key;
     int64_t create_schema_version, create_ts;
-    int comp;      /* enum compressor */
+    int comp; /* enum compressor */
     bool int_key;
     bool dropped;
     int n_idx;
-    uint64_t idx[PART_INDEXES]; /* [0] = the table itself, then local indexes */
-    bool idx_ready[PART_INDEXES]; /* AVAILABLE */
+    uint64_t idx[PART_INDEXES];     /* [0] = the table itself, then local indexes */
+    bool idx_ready[PART_INDEXES];   /* AVAILABLE */
     int64_t idx_base[PART_INDEXES]; /* version of the first major: with the bus it is the whole history */
 };
 
-struct shm_rep { /* replica of one host, written by that host */
-    _Atomic uint64_t last_log_id;   /* seen (flushed) */
-    _Atomic uint64_t applied_id;    /* applied and given an ilog cursor: start_id - 1 */
+struct shm_rep {                  /* replica of one host, written by that host */
+    _Atomic uint64_t last_log_id; /* seen (flushed) */
+    _Atomic uint64_t applied_id;  /* applied and given an ilog cursor: start_id - 1 */
     _Atomic int64_t applied_ts;
     _Atomic int64_t weak_ts;
-    _Atomic uint64_t replay_id;     /* data_info.last_log_id */
+    _Atomic uint64_t replay_id; /* data_info.last_log_id */
     _Atomic int64_t replay_ts, publish_version;
     _Atomic int64_t multi_version_start, data_version, data_size, schema_version;
     _Atomic int migrate_status, need_rebuild;
-    _Atomic int skip_logs;          /* rebuild: that many logs pass by this replica */
+    _Atomic int skip_logs; /* rebuild: that many logs pass by this replica */
 };
 
 struct shm_pg {
@@ -88,7 +88,17 @@ struct shm_tx {
     uint32_t lock[TX_LOCKS];
 };
 
-enum host_cmd { CMD_NONE, CMD_FREEZE, CMD_COMPACT, CMD_BUILD_MAJOR, CMD_ADOPT_MAJOR, CMD_CREATE_PG, CMD_RECYCLE, CMD_STALE_TAIL, CMD_STORE_DIGEST };
+enum host_cmd {
+    CMD_NONE,
+    CMD_FREEZE,
+    CMD_COMPACT,
+    CMD_BUILD_MAJOR,
+    CMD_ADOPT_MAJOR,
+    CMD_CREATE_PG,
+    CMD_RECYCLE,
+    CMD_STALE_TAIL,
+    CMD_STORE_DIGEST
+};
 struct shm_cmd {
     uint64_t seq, done;
     int kind, rc;
@@ -141,8 +151,10 @@ struct bus_rec { /* head of a record on the bus, 8-aligned */
 };
 
 struct knobs {
-    _Atomic int64_t ilog_freeze_us, clog_switch_bytes, clog_files_max, minor_compact_minis, checkpoint_idle_us, checkpoint_cold_us;
-    _Atomic int64_t undo_retention_us, stream_wait_us, io_delay_us, kept_majors, lease_us, micro_block_size, commit_spread_us;
+    _Atomic int64_t ilog_freeze_us, clog_switch_bytes, clog_files_max, minor_compact_minis, checkpoint_idle_us,
+        checkpoint_cold_us;
+    _Atomic int64_t undo_retention_us, stream_wait_us, io_delay_us, kept_majors, lease_us, micro_block_size,
+        commit_spread_us;
     _Atomic int64_t restore_gap_us, memtable_limit_bytes, auto_freeze_us;
 };
 
@@ -207,7 +219,8 @@ void bus_wait(struct host *h, uint32_t seen, int64_t us);
 int64_t bus_confirmed(const struct host *h); /* flushed by a majority */
 
 /* ---- host */
-int host_command(struct host *h, int host_id, struct shm_cmd *cmd, int64_t timeout_us); /* runs it there and waits: rc */
+int host_command(struct host *h, int host_id, struct shm_cmd *cmd,
+                 int64_t timeout_us); /* runs it there and waits: rc */
 int knob_set(struct host *h, const char *name, int64_t v);
 
 #endif

@@ -20,7 +20,8 @@ static bool jbool(const json_t *o, const char *k) { return json_is_true(json_obj
 
 static json_t *result(int rc, const char *what)
 {
-    return rc < 0 ? json_pack("{s:b,s:i,s:s}", "ok", 0, "code", rc, "error", what) : json_pack("{s:b,s:i}", "ok", 1, "rc", rc);
+    return rc < 0 ? json_pack("{s:b,s:i,s:s}", "ok", 0, "code", rc, "error", what)
+                  : json_pack("{s:b,s:i}", "ok", 1, "rc", rc);
 }
 
 /* Argument pg, as an index: -1 not given, -2 unknown. */
@@ -39,11 +40,12 @@ static json_t *v_status(struct host *h, const json_t *req)
     json_t *hosts = json_array(), *pgs = json_array(), *a;
     for (int i = 0; i < h->n_members; i++) {
         const struct shm_host *s = &h->shm->host[i];
-        json_array_append_new(hosts, json_pack("{s:i,s:s,s:i,s:i,s:s,s:b,s:i,s:I,s:I,s:I,s:I}", "id", i + 1, "ip", h->members[i].ip, "rpc_port",
-                                               h->members[i].rpc_port, "sql_port", h->members[i].sql_port, "zone", h->members[i].zone, "alive",
-                                               host_alive(h, i + 1), "pid", s->pid, "flushed", (json_int_t)s->flushed, "applied",
-                                               (json_int_t)s->applied, "min_clog_file", (json_int_t)s->min_clog_file, "cur_clog_file",
-                                               (json_int_t)s->cur_clog_file));
+        json_array_append_new(
+            hosts, json_pack("{s:i,s:s,s:i,s:i,s:s,s:b,s:i,s:I,s:I,s:I,s:I}", "id", i + 1, "ip", h->members[i].ip,
+                             "rpc_port", h->members[i].rpc_port, "sql_port", h->members[i].sql_port, "zone",
+                             h->members[i].zone, "alive", host_alive(h, i + 1), "pid", s->pid, "flushed",
+                             (json_int_t)s->flushed, "applied", (json_int_t)s->applied, "min_clog_file",
+                             (json_int_t)s->min_clog_file, "cur_clog_file", (json_int_t)s->cur_clog_file));
     }
     bool all = jbool(req, "pgs");
     int live = 0;
@@ -56,15 +58,19 @@ static json_t *v_status(struct host *h, const json_t *req)
         snprintf(name, sizeof name, "%" PRIu64 "/%" PRId64, p->key.table_id, pkey_partition_id(&p->key));
         json_t *reps = json_array();
         for (int k = 0; k < h->n_members; k++)
-            json_array_append_new(reps, json_pack("{s:I,s:I,s:I,s:I,s:I}", "applied_id", (json_int_t)p->rep[k].applied_id, "replay_id",
-                                                  (json_int_t)p->rep[k].replay_id, "publish_version", (json_int_t)p->rep[k].publish_version,
-                                                  "data_version", (json_int_t)p->rep[k].data_version, "weak_ts", (json_int_t)p->rep[k].weak_ts));
-        json_array_append_new(pgs, json_pack("{s:s,s:i,s:i,s:i,s:I,s:I,s:i,s:o}", "pg", name, "state", p->state, "kind", p->kind, "leader", p->leader,
-                                             "leader_epoch", (json_int_t)p->leader_epoch, "last_log_id", (json_int_t)p->last_log_id, "partitions",
-                                             p->n_parts, "replicas", reps));
+            json_array_append_new(
+                reps, json_pack("{s:I,s:I,s:I,s:I,s:I}", "applied_id", (json_int_t)p->rep[k].applied_id, "replay_id",
+                                (json_int_t)p->rep[k].replay_id, "publish_version",
+                                (json_int_t)p->rep[k].publish_version, "data_version",
+                                (json_int_t)p->rep[k].data_version, "weak_ts", (json_int_t)p->rep[k].weak_ts));
+        json_array_append_new(pgs, json_pack("{s:s,s:i,s:i,s:i,s:I,s:I,s:i,s:o}", "pg", name, "state", p->state, "kind",
+                                             p->kind, "leader", p->leader, "leader_epoch", (json_int_t)p->leader_epoch,
+                                             "last_log_id", (json_int_t)p->last_log_id, "partitions", p->n_parts,
+                                             "replicas", reps));
     }
-    a = json_pack("{s:b,s:o,s:i,s:I,s:I,s:I,s:o}", "ok", 1, "hosts", hosts, "pg_count", live, "bus_end", (json_int_t)h->shm->bus_end, "confirmed",
-                  (json_int_t)bus_confirmed(h), "major_version", (json_int_t)h->shm->major_version, "pgs", pgs);
+    a = json_pack("{s:b,s:o,s:i,s:I,s:I,s:I,s:o}", "ok", 1, "hosts", hosts, "pg_count", live, "bus_end",
+                  (json_int_t)h->shm->bus_end, "confirmed", (json_int_t)bus_confirmed(h), "major_version",
+                  (json_int_t)h->shm->major_version, "pgs", pgs);
     return a;
 }
 
@@ -74,12 +80,14 @@ static json_t *v_freeze(struct host *h, const json_t *req)
     if (pg == -2)
         return result(-4225, "no such pg");
     int flags = (jbool(req, "force") ? FREEZE_FORCE : 0) | (jbool(req, "lag_data_info") ? FREEZE_LAG : 0);
-    return result(cluster_freeze(h, (int)jint(req, "host", 0), (uint64_t)jint(req, "tenant", 0), pg, flags, true), "freeze");
+    return result(cluster_freeze(h, (int)jint(req, "host", 0), (uint64_t)jint(req, "tenant", 0), pg, flags, true),
+                  "freeze");
 }
 
 static json_t *v_compact(struct host *h, const json_t *req)
 {
-    return result(cluster_compact(h, (int)jint(req, "host", 0), (uint64_t)jint(req, "tenant", 0), pg_arg(h, req)), "compact");
+    return result(cluster_compact(h, (int)jint(req, "host", 0), (uint64_t)jint(req, "tenant", 0), pg_arg(h, req)),
+                  "compact");
 }
 
 static json_t *v_major(struct host *h, const json_t *req)
@@ -128,8 +136,14 @@ static json_t *one_host_cmd(struct host *h, const json_t *req, int kind, int64_t
     return rc < 0 ? result(rc, "command") : json_pack("{s:b,s:I}", "ok", 1, "count", (json_int_t)c.a);
 }
 
-static json_t *v_recycle(struct host *h, const json_t *req) { return one_host_cmd(h, req, CMD_RECYCLE, jint(req, "files", 1000)); }
-static json_t *v_stale(struct host *h, const json_t *req) { return one_host_cmd(h, req, CMD_STALE_TAIL, jint(req, "count", 3)); }
+static json_t *v_recycle(struct host *h, const json_t *req)
+{
+    return one_host_cmd(h, req, CMD_RECYCLE, jint(req, "files", 1000));
+}
+static json_t *v_stale(struct host *h, const json_t *req)
+{
+    return one_host_cmd(h, req, CMD_STALE_TAIL, jint(req, "count", 3));
+}
 
 static json_t *v_rebuild(struct host *h, const json_t *req)
 {
@@ -161,7 +175,9 @@ static json_t *v_fault(struct host *h, const json_t *req)
     const char *kind = jstr(req, "kind"), *pg = jstr(req, "pg");
     if (!kind || (pg && !parse_pg_name(pg, &k)))
         return result(-4002, "fault: kind");
-    return result(fault_add(h, kind, (uint32_t)jint(req, "pcode", 0), pg ? &k : NULL, jint(req, "arg", jint(req, "code", -4023)), (int)jint(req, "count", 1)), "");
+    return result(fault_add(h, kind, (uint32_t)jint(req, "pcode", 0), pg ? &k : NULL,
+                            jint(req, "arg", jint(req, "code", -4023)), (int)jint(req, "count", 1)),
+                  "");
 }
 
 static json_t *v_now(struct host *h, const json_t *req)
@@ -200,7 +216,8 @@ static json_t *v_quiesce(struct host *h, const json_t *req)
 static json_t *v_parameter(struct host *h, const json_t *req)
 {
     const char *name = jstr(req, "name"), *value = jstr(req, "value");
-    return name && value ? result(param_set(h, name, value, (int)jint(req, "host", 0)), "parameter") : result(-4002, "parameter: name, value");
+    return name && value ? result(param_set(h, name, value, (int)jint(req, "host", 0)), "parameter")
+                         : result(-4002, "parameter: name, value");
 }
 
 static json_t *v_migrate(struct host *h, const json_t *req)
@@ -223,14 +240,30 @@ static json_t *v_restore_status(struct host *h, const json_t *req)
 static const struct {
     const char *verb;
     json_t *(*fn)(struct host *, const json_t *);
-} VERBS[] = {{"status", v_status},         {"layout", schema_layout},   {"load", schema_load},
-             {"workload", workload_verb},  {"insert", workload_insert}, {"minor_freeze", v_freeze},
-             {"compact", v_compact},       {"major_merge", v_major},    {"checkpoint", v_checkpoint},
-             {"leader_move", v_leader},    {"ddl", schema_ddl},         {"recycle", v_recycle},
-             {"stale_tail", v_stale},      {"rebuild", v_rebuild},      {"kill", v_kill},
-             {"knob", v_knob},             {"fault", v_fault},          {"now", v_now},
-             {"quiesce", v_quiesce},       {"digest", digest_history},  {"store_digest", digest_store},
-             {"parameter", v_parameter},   {"migrate", v_migrate},      {"restore_status", v_restore_status}};
+} VERBS[] = {{"status", v_status},
+             {"layout", schema_layout},
+             {"load", schema_load},
+             {"workload", workload_verb},
+             {"insert", workload_insert},
+             {"minor_freeze", v_freeze},
+             {"compact", v_compact},
+             {"major_merge", v_major},
+             {"checkpoint", v_checkpoint},
+             {"leader_move", v_leader},
+             {"ddl", schema_ddl},
+             {"recycle", v_recycle},
+             {"stale_tail", v_stale},
+             {"rebuild", v_rebuild},
+             {"kill", v_kill},
+             {"knob", v_knob},
+             {"fault", v_fault},
+             {"now", v_now},
+             {"quiesce", v_quiesce},
+             {"digest", digest_history},
+             {"store_digest", digest_store},
+             {"parameter", v_parameter},
+             {"migrate", v_migrate},
+             {"restore_status", v_restore_status}};
 
 json_t *obs_control(struct host *h, const json_t *req)
 {
@@ -285,7 +318,10 @@ static int in_background(struct host *h, uint64_t tenant, bool major, struct obs
     return 0;
 }
 
-int obs_sql_minor_freeze(struct host *h, uint64_t tenant, struct obs_err *err) { return in_background(h, tenant, false, err); }
+int obs_sql_minor_freeze(struct host *h, uint64_t tenant, struct obs_err *err)
+{
+    return in_background(h, tenant, false, err);
+}
 int obs_sql_major_freeze(struct host *h, struct obs_err *err) { return in_background(h, 0, true, err); }
 
 int obs_sql_set_parameter(struct host *h, const char *name, const char *value, int host_id, struct obs_err *err)
@@ -297,7 +333,8 @@ int obs_sql_set_parameter(struct host *h, const char *name, const char *value, i
 
 static void refresh_pins(struct host *h, uint64_t tenant)
 {
-    h->shm->pin_ts[tenant % 4096] = catalog_int(h, 0, "SELECT min(ts) FROM so_restore_point WHERE tenant_id = ?", "i", (int64_t)tenant);
+    h->shm->pin_ts[tenant % 4096] =
+        catalog_int(h, 0, "SELECT min(ts) FROM so_restore_point WHERE tenant_id = ?", "i", (int64_t)tenant);
 }
 
 int obs_sql_create_restore_point(struct host *h, uint64_t tenant, const char *name, struct obs_err *err)
@@ -307,11 +344,15 @@ int obs_sql_create_restore_point(struct host *h, uint64_t tenant, const char *na
     int64_t n = catalog_int(h, 0, "SELECT count(*) FROM so_restore_point WHERE tenant_id = ?", "i", (int64_t)tenant);
     if (n >= SNAP_MAX)
         return set_err(err, -4179, "tenant restore point reached limit");
-    if (catalog_int(h, 0, "SELECT 1 FROM __all_virtual_table WHERE tenant_id = ? AND table_type = 5 AND index_status <> 2", "i", (int64_t)tenant))
+    if (catalog_int(h, 0,
+                    "SELECT 1 FROM __all_virtual_table WHERE tenant_id = ? AND table_type = 5 AND index_status <> 2",
+                    "i", (int64_t)tenant))
         return set_err(err, -4179, "tenant has an unavailable index");
-    if (catalog_int(h, 0, "SELECT 1 FROM so_restore_point WHERE tenant_id = ? AND name = ?", "is", (int64_t)tenant, name))
+    if (catalog_int(h, 0, "SELECT 1 FROM so_restore_point WHERE tenant_id = ? AND name = ?", "is", (int64_t)tenant,
+                    name))
         return set_err(err, -4176, "restore point exists");
-    if (catalog_exec(h, "INSERT INTO so_restore_point (tenant_id, name, ts) VALUES (?, ?, ?)", "isi", (int64_t)tenant, name, clock_us(h)))
+    if (catalog_exec(h, "INSERT INTO so_restore_point (tenant_id, name, ts) VALUES (?, ?, ?)", "isi", (int64_t)tenant,
+                     name, clock_us(h)))
         return set_err(err, -4000, "internal error");
     refresh_pins(h, tenant);
     return 0;
@@ -319,7 +360,8 @@ int obs_sql_create_restore_point(struct host *h, uint64_t tenant, const char *na
 
 int obs_sql_drop_restore_point(struct host *h, uint64_t tenant, const char *name, struct obs_err *err)
 {
-    if (!catalog_int(h, 0, "SELECT 1 FROM so_restore_point WHERE tenant_id = ? AND name = ?", "is", (int64_t)tenant, name))
+    if (!catalog_int(h, 0, "SELECT 1 FROM so_restore_point WHERE tenant_id = ? AND name = ?", "is", (int64_t)tenant,
+                     name))
         return set_err(err, -4018, "restore point does not exist");
     catalog_exec(h, "DELETE FROM so_restore_point WHERE tenant_id = ? AND name = ?", "is", (int64_t)tenant, name);
     refresh_pins(h, tenant);

@@ -38,7 +38,8 @@ struct scan {
 static bool in_scope(const struct scan *s, uint32_t pg)
 {
     const struct shm_pg *p = pg_at(s->h, pg);
-    return p->tenant == s->tenant && p->state != PG_FREE && !(p->kind == KIND_INNER && table_is_private(low_id(p->key.table_id)));
+    return p->tenant == s->tenant && p->state != PG_FREE &&
+           !(p->kind == KIND_INNER && table_is_private(low_id(p->key.table_id)));
 }
 
 static void make_slots(struct scan *s)
@@ -105,8 +106,13 @@ static void scan_item(struct scan *s, uint32_t pg, const struct tx_item *x)
     struct oin in = x->changes;
     struct change c;
     for (uint32_t i = 0; i < x->n_changes && in_change(&in, &c); i++) {
-        const struct row r = {.op = c.op, .klen = (uint16_t)c.klen, .vlen = c.vlen, .trans_id = x->trans_id, .redo_ts = x->submit_ts,
-                              .key = c.key, .val = c.val};
+        const struct row r = {.op = c.op,
+                              .klen = (uint16_t)c.klen,
+                              .vlen = c.vlen,
+                              .trans_id = x->trans_id,
+                              .redo_ts = x->submit_ts,
+                              .key = c.key,
+                              .val = c.val};
         if (t->d.n == t->cap) {
             t->cap = t->cap ? 2 * t->cap : 4;
             t->slot = xrealloc(t->slot, t->cap * sizeof *t->slot);
@@ -177,7 +183,8 @@ static void emit(struct hasher *o, const struct row *r)
     if (o->schema && (o->low == ST_TABLES || o->low == ST_TABLEGROUPS)) {
         json_t *j = json_loadb((const char *)r->val, r->vlen, 0, NULL);
         char id[32];
-        snprintf(id, sizeof id, "%" PRIu64, (uint64_t)json_integer_value(json_object_get(j, o->low == ST_TABLES ? "table_id" : "tablegroup_id")));
+        snprintf(id, sizeof id, "%" PRIu64,
+                 (uint64_t)json_integer_value(json_object_get(j, o->low == ST_TABLES ? "table_id" : "tablegroup_id")));
         json_object_set_new(o->schema, id, j); /* ascending schema_version: the last one stays */
     }
 }
@@ -225,7 +232,8 @@ static bool wanted(const json_t *schema, const struct shm_pg *p, const struct sh
         return json_integer_value(json_object_get(t, "index_status")) == 2;
     size_t i;
     json_t *v;
-    json_array_foreach(json_object_get(t, "partitions"), i, v) if (json_integer_value(v) == pkey_partition_id(&q->key)) return true;
+    json_array_foreach(json_object_get(t, "partitions"), i,
+                       v) if (json_integer_value(v) == pkey_partition_id(&q->key)) return true;
     return false;
 }
 
@@ -306,14 +314,17 @@ static int slot_order(const void *a, const void *b)
     return (x->low > y->low) - (x->low < y->low);
 }
 
-static json_t *digest_pg(struct scan *s, uint32_t pg, const json_t *schema, json_t *collect, base_fn base, rows_fn rows, char hex[65], int64_t *count)
+static json_t *digest_pg(struct scan *s, uint32_t pg, const json_t *schema, json_t *collect, base_fn base, rows_fn rows,
+                         char hex[65], int64_t *count)
 {
     const struct shm_pg *p = pg_at(s->h, pg);
     struct item order[PG_PARTS * PART_INDEXES];
     size_t n = 0;
     for (size_t i = s->first[pg] - 1; i < s->n_slots && s->slots[i].pg == pg; i++)
-        if (n < sizeof order / sizeof *order && (collect || wanted(schema, p, &p->part[s->slots[i].part], s->slots[i].idx)))
-            order[n++] = (struct item){.pg = (uint32_t)i, .low = low_id(p->part[s->slots[i].part].idx[s->slots[i].idx])};
+        if (n < sizeof order / sizeof *order &&
+            (collect || wanted(schema, p, &p->part[s->slots[i].part], s->slots[i].idx)))
+            order[n++] =
+                (struct item){.pg = (uint32_t)i, .low = low_id(p->part[s->slots[i].part].idx[s->slots[i].idx])};
     qsort(order, n, sizeof *order, slot_order);
     struct hasher o = {.md = EVP_MD_CTX_new(), .schema = collect};
     EVP_DigestInit_ex(o.md, EVP_sha256(), NULL);
@@ -333,7 +344,8 @@ static json_t *digest_pg(struct scan *s, uint32_t pg, const json_t *schema, json
     char name[64];
     snprintf(name, sizeof name, "%" PRIu64 "/%" PRId64, low_id(p->key.table_id), pkey_partition_id(&p->key));
     static const char *const KINDS[] = {"inner", "standalone", "tablegroup"};
-    return json_pack("{s:s,s:s,s:I,s:s,s:i}", "pg", name, "kind", KINDS[p->kind], "rows", (json_int_t)o.rows, "sha256", hex, "rc", rc);
+    return json_pack("{s:s,s:s,s:I,s:s,s:i}", "pg", name, "kind", KINDS[p->kind], "rows", (json_int_t)o.rows, "sha256",
+                     hex, "rc", rc);
 }
 
 static json_t *run(struct host *h, const json_t *req, bool history)
@@ -381,7 +393,8 @@ static json_t *run(struct host *h, const json_t *req, bool history)
         json_object_del(j, "rc");
         json_array_append_new(pgs, j);
         char line[160];
-        int k = snprintf(line, sizeof line, "%" PRIu64 "/%" PRId64 " %" PRId64 " %s\n", list[i].low, list[i].pid, count, hex);
+        int k = snprintf(line, sizeof line, "%" PRIu64 "/%" PRId64 " %" PRId64 " %s\n", list[i].low, list[i].pid, count,
+                         hex);
         EVP_DigestUpdate(md, line, (size_t)k);
         total += count;
     }
@@ -401,7 +414,8 @@ static json_t *run(struct host *h, const json_t *req, bool history)
         json_decref(pgs);
         return json_pack("{s:b,s:i,s:s}", "ok", 0, "code", rc, "error", "digest failed");
     }
-    return json_pack("{s:b,s:I,s:s,s:I,s:o}", "ok", 1, "at", (json_int_t)at, "sha256", hex, "rows", (json_int_t)total, "pgs", pgs);
+    return json_pack("{s:b,s:I,s:s,s:I,s:o}", "ok", 1, "at", (json_int_t)at, "sha256", hex, "rows", (json_int_t)total,
+                     "pgs", pgs);
 }
 
 json_t *digest_history(struct host *h, const json_t *req) { return run(h, req, true); }

@@ -1,4 +1,5 @@
-/* digest.h - what the rows are at a time: from the whole history on the bus, or from one host's sstables (CONTRACT.md 6) */
+/* digest.h - what the rows are at a time: from the whole history on the bus, or from one host's sstables (CONTRACT.md
+ * 6) */
 #ifndef OBS_DIGEST_H
 #define OBS_DIGEST_H
 

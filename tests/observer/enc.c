@@ -258,8 +258,12 @@ void enc_base_meta(struct obuf *b, const struct base_meta *m)
 {
     size_t at = unis_begin(b, 1);
     ob_vi(b, m->index_id);
-    const int64_t head[] = {m->row_count, m->occupy_size, m->data_checksum, m->row_checksum, m->data_version,
-                            m->rowkey_cols, 3 /* user table */, 0, m->macro_count, 0, m->n_cols};
+    const int64_t head[] = {m->row_count,       m->occupy_size,
+                            m->data_checksum,   m->row_checksum,
+                            m->data_version,    m->rowkey_cols,
+                            3 /* user table */, 0,
+                            m->macro_count,     0,
+                            m->n_cols};
     for (size_t i = 0; i < sizeof head / sizeof *head; i++)
         ob_vs(b, head[i]);
     enc_column_metas(b, m);

@@ -16,9 +16,11 @@ char *major_path(const struct host *h, const struct pkey *part, uint64_t index_i
                      pkey_partition_id(part), index_id, version);
 }
 
-static struct sst_spec minor_spec(struct host *h, struct replica *r, const struct shm_part *p, int idx, int type, char *path)
+static struct sst_spec minor_spec(struct host *h, struct replica *r, const struct shm_part *p, int idx, int type,
+                                  char *path)
 {
-    struct sst_spec s = {.key = {.type = type, .pkey = p->key, .table_id = p->idx[idx]}, .pg_key = pg_at(h, r->pg)->key};
+    struct sst_spec s = {.key = {.type = type, .pkey = p->key, .table_id = p->idx[idx]},
+                         .pg_key = pg_at(h, r->pg)->key};
     s.comp = p->comp == C_NONE ? C_NONE : C_LZ4; /* the default minor compressor */
     s.int_key = p->int_key && idx == 0;
     s.multi_version = true;
@@ -53,14 +55,21 @@ int replica_write_trans(struct host *h, struct replica *r, int64_t snapshot)
             ob_be32(&v, (uint32_t)t->n_parts);
             for (int k = 0; k < t->n_parts; k++)
                 enc_pkey(&v, &t->parts[k]);
-            const struct row row = {.op = OP_PUT, .klen = 8, .vlen = (uint32_t)v.n, .version = t->commit_version, .trans_id = t->id,
-                                    .redo_ts = t->last_ts, .key = key, .val = v.p};
+            const struct row row = {.op = OP_PUT,
+                                    .klen = 8,
+                                    .vlen = (uint32_t)v.n,
+                                    .version = t->commit_version,
+                                    .trans_id = t->id,
+                                    .redo_ts = t->last_ts,
+                                    .key = key,
+                                    .val = v.p};
             rows_add(&d, &row);
         }
     rows_sort(&d);
     struct pkey tk = pkey_trans(&pg_at(h, r->pg)->key);
     char *path = local_sst_path(h);
-    struct sst_spec s = {.key = {.type = T_TRANS, .pkey = tk, .table_id = tk.table_id, .version = 1}, .pg_key = pg_at(h, r->pg)->key};
+    struct sst_spec s = {.key = {.type = T_TRANS, .pkey = tk, .table_id = tk.table_id, .version = 1},
+                         .pg_key = pg_at(h, r->pg)->key};
     s.key.v = (struct vrange){snapshot, 0, snapshot};
     s.key.l = (struct lrange){0, r->applied_ts, r->applied_ts};
     s.comp = C_NONE;
@@ -309,13 +318,15 @@ static int merge_block(struct sst_builder *b, struct sst *old, uint32_t i, const
     return rc ? -4108 : 0;
 }
 
-static int build_index(struct host *h, struct replica *r, const struct shm_part *p, int idx, int64_t version, int64_t snapshot)
+static int build_index(struct host *h, struct replica *r, const struct shm_part *p, int idx, int64_t version,
+                       int64_t snapshot)
 {
     struct sst *old = replica_major(r, p->idx[idx], &p->key, INT64_MAX);
     struct rows d = {0};
     int rc = replica_changes(r, p, idx, snapshot, &d);
     char *path = major_path(h, &p->key, p->idx[idx], version);
-    struct sst_spec s = {.key = {.type = T_MAJOR, .pkey = p->key, .table_id = p->idx[idx], .version = version}, .pg_key = pg_at(h, r->pg)->key};
+    struct sst_spec s = {.key = {.type = T_MAJOR, .pkey = p->key, .table_id = p->idx[idx], .version = version},
+                         .pg_key = pg_at(h, r->pg)->key};
     s.key.v = (struct vrange){snapshot, 0, snapshot};
     s.key.l = (struct lrange){0, snapshot, snapshot};
     s.comp = (enum compressor)p->comp;
@@ -364,8 +375,8 @@ static void drop_old(struct host *h, struct replica *r, const struct shm_part *p
 {
     int64_t newest = 0, oldest_kept = 0;
     for (int i = 0; i < r->n_sst; i++)
-        if (r->sst[i]->key.type == T_MAJOR && r->sst[i]->key.table_id == index_id && pkey_eq(&r->sst[i]->key.pkey, &p->key) &&
-            r->sst[i]->key.version > newest)
+        if (r->sst[i]->key.type == T_MAJOR && r->sst[i]->key.table_id == index_id &&
+            pkey_eq(&r->sst[i]->key.pkey, &p->key) && r->sst[i]->key.version > newest)
             newest = r->sst[i]->key.version;
     int k = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -379,8 +390,8 @@ static void drop_old(struct host *h, struct replica *r, const struct shm_part *p
                     oldest_kept = s->key.v.snapshot_version;
             }
             if (mine && pass == 1 && s->key.type != T_MAJOR)
-                gone = !s->meta.has_uncommitted && s->max_version <= oldest_kept && s->key.v.snapshot_version <= oldest_kept &&
-                       s->key.v.snapshot_version < r->data.publish_version;
+                gone = !s->meta.has_uncommitted && s->max_version <= oldest_kept &&
+                       s->key.v.snapshot_version <= oldest_kept && s->key.v.snapshot_version < r->data.publish_version;
             if (gone)
                 sst_doom(s);
             else
@@ -428,7 +439,8 @@ static void add_index_row(struct rows *out, const struct row *x, uint64_t index_
     rows_add(out, &r);
 }
 
-int replica_build_index(struct host *h, struct replica *r, const struct shm_part *p, int idx, int64_t version, int64_t snapshot)
+int replica_build_index(struct host *h, struct replica *r, const struct shm_part *p, int idx, int64_t version,
+                        int64_t snapshot)
 {
     struct rows d = {0}, out = {0};
     pthread_mutex_lock(&r->mu);
@@ -453,7 +465,8 @@ int replica_build_index(struct host *h, struct replica *r, const struct shm_part
         add_index_row(&out, &d.r[at], p->idx[idx], snapshot);
     rows_sort(&out);
     char *path = major_path(h, &p->key, p->idx[idx], version);
-    struct sst_spec s = {.key = {.type = T_MAJOR, .pkey = p->key, .table_id = p->idx[idx], .version = version}, .pg_key = pg_at(h, r->pg)->key};
+    struct sst_spec s = {.key = {.type = T_MAJOR, .pkey = p->key, .table_id = p->idx[idx], .version = version},
+                         .pg_key = pg_at(h, r->pg)->key};
     s.key.v = (struct vrange){snapshot, 0, snapshot};
     s.key.l = (struct lrange){0, snapshot, snapshot};
     s.comp = (enum compressor)p->comp;

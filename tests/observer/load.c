@@ -27,10 +27,12 @@ static void make_value(uint8_t *p, uint32_t n, uint64_t *s)
         p[i] = (uint8_t)TEXT[(i + *s % 64) % (sizeof TEXT - 1)];
 }
 
-static int add_rows(struct host *h, const struct shm_part *p, int idx, int64_t version, int64_t snapshot, struct fill *f)
+static int add_rows(struct host *h, const struct shm_part *p, int idx, int64_t version, int64_t snapshot,
+                    struct fill *f)
 {
     char *path = major_path(h, &p->key, p->idx[idx], version);
-    struct sst_spec s = {.key = {.type = T_MAJOR, .pkey = p->key, .table_id = p->idx[idx], .version = version}, .pg_key = p->key};
+    struct sst_spec s = {.key = {.type = T_MAJOR, .pkey = p->key, .table_id = p->idx[idx], .version = version},
+                         .pg_key = p->key};
     s.key.v = (struct vrange){snapshot, 0, snapshot};
     s.key.l = (struct lrange){0, snapshot, snapshot};
     s.comp = (enum compressor)p->comp;
@@ -98,7 +100,8 @@ json_t *schema_load(struct host *h, const json_t *req)
 {
     static const enum compressor MIX[] = {C_NONE, C_LZ4, C_ZSTD138};
     uint64_t tenant = (uint64_t)jint(req, "tenant", 1001);
-    int64_t tables = jint(req, "tables", 1), parts = jint(req, "partitions", 1), bytes = jint(req, "bytes", 1 << 20), subs = jint(req, "sub_partitions", 2);
+    int64_t tables = jint(req, "tables", 1), parts = jint(req, "partitions", 1), bytes = jint(req, "bytes", 1 << 20),
+            subs = jint(req, "sub_partitions", 2);
     int level = (int)jint(req, "part_level", parts > 1 ? 1 : 0);
     struct fill f = {.row_bytes = (uint32_t)jint(req, "row_bytes", 1024), .seed = (uint64_t)jint(req, "seed", 1)};
     const char *comp = json_string_value(json_object_get(req, "compressor"));
@@ -120,8 +123,12 @@ json_t *schema_load(struct host *h, const json_t *req)
     int64_t n_parts = parts * (level == 2 ? subs : 1);
     f.rows = bytes / tables / n_parts / (f.row_bytes + 8 + ROW_HEAD);
     for (int64_t i = 0; i < tables && !rc; i++) {
-        const struct table_spec t = {.tenant = tenant, .part_level = level, .parts = (int)parts, .subs = (int)subs,
-                                     .comp = !comp || !strcmp(comp, "mix") ? MIX[i % 3] : compressor_from(comp), .tablegroup = tg,
+        const struct table_spec t = {.tenant = tenant,
+                                     .part_level = level,
+                                     .parts = (int)parts,
+                                     .subs = (int)subs,
+                                     .comp = !comp || !strcmp(comp, "mix") ? MIX[i % 3] : compressor_from(comp),
+                                     .tablegroup = tg,
                                      .index = json_is_true(json_object_get(req, "index"))};
         if (!t.comp) {
             rc = -4002;
@@ -137,8 +144,8 @@ json_t *schema_load(struct host *h, const json_t *req)
         json_decref(out);
         return json_pack("{s:b,s:i,s:s}", "ok", 0, "code", rc, "error", "load failed");
     }
-    return json_pack("{s:b,s:o,s:I,s:I,s:I}", "ok", 1, "tables", out, "rows", (json_int_t)f.rows_done, "stored_bytes", (json_int_t)f.bytes_done,
-                     "tablegroup", (json_int_t)tg);
+    return json_pack("{s:b,s:o,s:I,s:I,s:I}", "ok", 1, "tables", out, "rows", (json_int_t)f.rows_done, "stored_bytes",
+                     (json_int_t)f.bytes_done, "tablegroup", (json_int_t)tg);
 }
 
 static int one_tenant(struct host *h, uint64_t tenant, bool small)
@@ -188,13 +195,16 @@ json_t *schema_layout(struct host *h, const json_t *req)
         static const struct {
             const char *name;
             int64_t tenant;
-        } POOLS[] = {{"pool_1001", 1001}, {"pool_1002", 1002}, {"pool_free1", -1}, {"pool_free2", -1}, {"pool_free3", -1}};
+        } POOLS[] = {
+            {"pool_1001", 1001}, {"pool_1002", 1002}, {"pool_free1", -1}, {"pool_free2", -1}, {"pool_free3", -1}};
         char now[32];
         time_text(clock_us(h), now);
         for (size_t k = 0; k < sizeof POOLS / sizeof *POOLS; k++)
             catalog_exec(h,
-                         "INSERT INTO __all_resource_pool (gmt_create, gmt_modified, resource_pool_id, name, unit_count, unit_config_id, zone_list, "
-                         "tenant_id, replica_type) SELECT ?, ?, ?, ?, 1, 1, zone_list, ?, 0 FROM __all_tenant WHERE tenant_id = 1",
+                         "INSERT INTO __all_resource_pool (gmt_create, gmt_modified, resource_pool_id, name, "
+                         "unit_count, unit_config_id, zone_list, "
+                         "tenant_id, replica_type) SELECT ?, ?, ?, ?, 1, 1, zone_list, ?, 0 FROM __all_tenant WHERE "
+                         "tenant_id = 1",
                          "ssisi", now, now, (int64_t)(1001 + k), POOLS[k].name, POOLS[k].tenant);
     }
     if (!json_is_array(list))

@@ -1,8 +1,9 @@
 /* macro.c - see macro.h */
 #include "macro.h"
 
-#include <lz4.h>
 #include <string.h>
+
+#include <lz4.h>
 #include <zstd.h>
 
 #define COMMON_HDR 32u
@@ -220,13 +221,20 @@ static int flush_block(struct macro_writer *w)
     ob_le32(&b, 0);
     ob_le64(&b, w->o.index_id);
     ob_le64(&b, (uint64_t)w->o.data_version);
-    const uint32_t ints[] = {(uint32_t)w->n_cols,       (uint32_t)w->rowkey_cols,
-                             1,                         0,
-                             (uint32_t)w->block_rows,   (uint32_t)occupy,
-                             (uint32_t)w->micros,       (uint32_t)w->o.micro_size,
-                             (uint32_t)data_off,        (uint32_t)w->data.n,
-                             (uint32_t)index_off,       (uint32_t)index_len,
-                             (uint32_t)endkey_off,      (uint32_t)w->endkeys.n};
+    const uint32_t ints[] = {(uint32_t)w->n_cols,
+                             (uint32_t)w->rowkey_cols,
+                             1,
+                             0,
+                             (uint32_t)w->block_rows,
+                             (uint32_t)occupy,
+                             (uint32_t)w->micros,
+                             (uint32_t)w->o.micro_size,
+                             (uint32_t)data_off,
+                             (uint32_t)w->data.n,
+                             (uint32_t)index_off,
+                             (uint32_t)index_len,
+                             (uint32_t)endkey_off,
+                             (uint32_t)w->endkeys.n};
     ob_put(&b, ints, sizeof ints);
     ob_le64(&b, w->data_crc);
     char name[96] = {0};
@@ -276,9 +284,14 @@ static int flush_block(struct macro_writer *w)
     m.has_uncommitted = w->d.has_uncommitted;
     m.max_merged_trans_version = mv ? w->d.max_version : 0;
     enc_macro_meta(&meta, &m);
-    const struct macro_schema s = {.n_cols = w->n_cols, .rowkey_cols = w->rowkey_cols, .schema_rowkey_cols = 1,
-                                   .schema_version = w->o.schema_version, .compressor = compressor_name(w->o.comp),
-                                   .col_id = w->col_id, .col_type = types, .col_order = orders};
+    const struct macro_schema s = {.n_cols = w->n_cols,
+                                   .rowkey_cols = w->rowkey_cols,
+                                   .schema_rowkey_cols = 1,
+                                   .schema_version = w->o.schema_version,
+                                   .compressor = compressor_name(w->o.comp),
+                                   .col_id = w->col_id,
+                                   .col_type = types,
+                                   .col_order = orders};
     enc_macro_schema(&meta, &s);
 
     w->d.meta_len = (uint32_t)meta.n;
@@ -442,7 +455,8 @@ int mw_cut(struct macro_writer *w)
 int mw_close(struct macro_writer *w)
 {
     int rc = mw_cut(w);
-    struct obuf *all[] = {&w->rows, &w->rowidx, &w->raw, &w->data, &w->index, &w->endkeys, &w->marks, &w->deltas, &w->comp};
+    struct obuf *all[] = {&w->rows,    &w->rowidx, &w->raw,    &w->data, &w->index,
+                          &w->endkeys, &w->marks,  &w->deltas, &w->comp};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         ob_free(all[i]);
     free(w);
@@ -486,8 +500,9 @@ static bool next_micro(struct macro_iter *it)
             it->buf = xrealloc(it->buf, len);
             it->buf_cap = len;
         }
-        size_t got = it->comp == C_LZ4 ? (size_t)LZ4_decompress_safe((const char *)h + hlen, (char *)it->buf, (int)z, (int)len)
-                                       : ZSTD_decompress(it->buf, len, h + hlen, z);
+        size_t got = it->comp == C_LZ4
+                         ? (size_t)LZ4_decompress_safe((const char *)h + hlen, (char *)it->buf, (int)z, (int)len)
+                         : ZSTD_decompress(it->buf, len, h + hlen, z);
         if (got != len)
             return false;
         it->cur = it->buf;

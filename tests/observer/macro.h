@@ -55,22 +55,22 @@ void enc_macro_schema(struct obuf *b, const struct macro_schema *s);
 
 /* ---- writer */
 struct block_desc {
-    uint64_t off;               /* where meta and block lie in the block file */
-    uint32_t meta_len, occupy;  /* meta (both structs), then the block */
+    uint64_t off;              /* where meta and block lie in the block file */
+    uint32_t meta_len, occupy; /* meta (both structs), then the block */
     int64_t data_version, data_seq;
     int64_t row_count, data_checksum;
     int64_t col_checksum[MAX_COLS];
-    int64_t max_version;        /* greatest commit version inside */
+    int64_t max_version; /* greatest commit version inside */
     bool has_uncommitted;
     uint16_t endkey_len;
-    uint8_t endkey[MAX_KEY];    /* raw key of the last row */
+    uint8_t endkey[MAX_KEY]; /* raw key of the last row */
 };
 
 /** Takes one finished block; sets d->off. 0 or a negative errno, which ends the writer. */
 typedef int (*block_sink)(void *arg, struct block_desc *d, const struct obuf *meta, const struct obuf *block);
 
 struct macro_opts {
-    struct pkey part;   /* partition the rows belong to */
+    struct pkey part; /* partition the rows belong to */
     uint64_t index_id;
     bool multi_version; /* minor and mini: 4 columns, 3 rowkey columns */
     bool int_key;

@@ -55,8 +55,8 @@ static bool parse_members(struct host *h, char *s)
 {
     for (char *save, *one = strtok_r(s, ",", &save); one; one = strtok_r(NULL, ",", &save)) {
         struct host_addr a = {.id = 0};
-        if (sscanf(one, "%d=%45[^:]:%d:%d:%63s", &a.id, a.ip, &a.rpc_port, &a.sql_port, a.zone) != 5 || a.id != h->n_members + 1 ||
-            a.id > OBS_MAX_HOSTS)
+        if (sscanf(one, "%d=%45[^:]:%d:%d:%63s", &a.id, a.ip, &a.rpc_port, &a.sql_port, a.zone) != 5 ||
+            a.id != h->n_members + 1 || a.id > OBS_MAX_HOSTS)
             return false;
         struct in_addr in;
         if (inet_pton(AF_INET, a.ip, &in) != 1)
@@ -73,11 +73,21 @@ static void defaults(struct host *h)
     static const struct {
         const char *name;
         int64_t v;
-    } ALL[] = {{"ilog_freeze_us", 10000000},     {"clog_switch_bytes", 65142272}, {"clog_files_max", 64},
-               {"checkpoint_idle_us", 5000000},  {"checkpoint_cold_us", 3600000000}, {"undo_retention_us", 0},
-               {"stream_wait_us", 10000000},     {"io_delay_us", 0},              {"kept_majors", 2},
-               {"lease_us", 4000000},            {"micro_block_size", 16384},     {"commit_spread_us", 20000},
-               {"restore_gap_us", 10000000},     {"memtable_limit_bytes", 268435456}, {"auto_freeze_us", 0}};
+    } ALL[] = {{"ilog_freeze_us", 10000000},
+               {"clog_switch_bytes", 65142272},
+               {"clog_files_max", 64},
+               {"checkpoint_idle_us", 5000000},
+               {"checkpoint_cold_us", 3600000000},
+               {"undo_retention_us", 0},
+               {"stream_wait_us", 10000000},
+               {"io_delay_us", 0},
+               {"kept_majors", 2},
+               {"lease_us", 4000000},
+               {"micro_block_size", 16384},
+               {"commit_spread_us", 20000},
+               {"restore_gap_us", 10000000},
+               {"memtable_limit_bytes", 268435456},
+               {"auto_freeze_us", 0}};
     for (size_t i = 0; i < sizeof ALL / sizeof *ALL; i++)
         knob_set(h, ALL[i].name, ALL[i].v);
     knob_set(h, "minor_compact_minis", 1 + h->id);
@@ -88,16 +98,18 @@ static void defaults(struct host *h)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: obstandin --cluster-dir C --host-dir H --host N --members 1=IP:RPC:SQL:ZONE,... [--cluster-name NAME] [--cluster-id ID] "
+    fprintf(stderr, "usage: obstandin --cluster-dir C --host-dir H --host N --members 1=IP:RPC:SQL:ZONE,... "
+                    "[--cluster-name NAME] [--cluster-id ID] "
                     "[--reader DIR] [--knob name=value]...\n");
     return 2;
 }
 
 static int options(struct host *h, int argc, char **argv)
 {
-    static const struct option LONG[] = {{"cluster-dir", 1, NULL, 'c'}, {"host-dir", 1, NULL, 'd'},   {"host", 1, NULL, 'n'},
-                                         {"members", 1, NULL, 'm'},     {"cluster-name", 1, NULL, 'N'}, {"cluster-id", 1, NULL, 'I'},
-                                         {"reader", 1, NULL, 'r'},      {"knob", 1, NULL, 'k'},       {NULL, 0, NULL, 0}};
+    static const struct option LONG[] = {
+        {"cluster-dir", 1, NULL, 'c'}, {"host-dir", 1, NULL, 'd'},     {"host", 1, NULL, 'n'},
+        {"members", 1, NULL, 'm'},     {"cluster-name", 1, NULL, 'N'}, {"cluster-id", 1, NULL, 'I'},
+        {"reader", 1, NULL, 'r'},      {"knob", 1, NULL, 'k'},         {NULL, 0, NULL, 0}};
     char *members = NULL, *knobs[64];
     int n_knobs = 0, c;
     while ((c = getopt_long(argc, argv, "", LONG, NULL)) != -1) {
@@ -179,7 +191,8 @@ static int open_files(struct host *h)
         if (rc)
             return rc;
     }
-    char *pid = xasprintf("%s/run/observer.pid", h->dir), *log = xasprintf("%s/log/observer.log", h->dir), *rpc = xasprintf("%s/log/rpc.log", h->dir);
+    char *pid = xasprintf("%s/run/observer.pid", h->dir), *log = xasprintf("%s/log/observer.log", h->dir),
+         *rpc = xasprintf("%s/log/rpc.log", h->dir);
     char *ready = xasprintf("%s/run/ready", h->dir);
     h->pid_fd = open(pid, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
     h->log_fd = open(log, O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0644);
@@ -231,8 +244,10 @@ static int start(struct host *h)
     set_start(h);
     if ((rc = clog_open(h)) != 0)
         return rc;
-    if (pthread_create(&h->writer_thread, NULL, clog_writer_main, h) || pthread_create(&h->applier_thread, NULL, applier_main, h) ||
-        pthread_create(&h->timer_thread, NULL, timer_main, h) || pthread_create(&h->command_thread, NULL, command_main, h))
+    if (pthread_create(&h->writer_thread, NULL, clog_writer_main, h) ||
+        pthread_create(&h->applier_thread, NULL, applier_main, h) ||
+        pthread_create(&h->timer_thread, NULL, timer_main, h) ||
+        pthread_create(&h->command_thread, NULL, command_main, h))
         return -EAGAIN;
     if ((rc = rpc_start(h)) || (rc = sqlfront_start(h)) || (rc = ctl_start(h))) {
         fprintf(stderr, "obstandin: cannot listen: %s\n", strerror(rc));

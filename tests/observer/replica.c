@@ -43,8 +43,8 @@ void replica_publish(struct host *h, struct replica *r)
     s->data_size = size;
 }
 
-struct replica *replica_create(struct host *h, uint32_t pg, const struct clog_info *clog, int64_t publish, int64_t schema_version,
-                               int64_t bus_pos)
+struct replica *replica_create(struct host *h, uint32_t pg, const struct clog_info *clog, int64_t publish,
+                               int64_t schema_version, int64_t bus_pos)
 {
     pthread_mutex_lock(&h->rep_mu);
     struct replica *r = h->rep[pg];
@@ -231,7 +231,8 @@ struct replica *replica_bootstrap(struct host *h, uint32_t pg)
     struct shm_pg *p = pg_at(h, pg);
     if (p->state == PG_FREE || p->state == PG_GONE)
         return NULL;
-    const struct clog_info clog = {.epoch = 0, .proposal = p->proposal, .last_submit_ts = p->create_ts, .membership_ts = p->create_ts};
+    const struct clog_info clog = {
+        .epoch = 0, .proposal = p->proposal, .last_submit_ts = p->create_ts, .membership_ts = p->create_ts};
     struct replica *r = replica_create(h, pg, &clog, p->frozen_ts, p->create_schema_version, p->first_bus_pos);
     pthread_mutex_lock(&r->mu);
     if (!r->n_sst && !r->trans) {
@@ -286,7 +287,8 @@ static void grow(struct replica *r)
     r->n_bucket = n;
 }
 
-static void put_change(struct host *h, struct replica *r, struct mtx *t, const struct change *c, int64_t ts, uint64_t log_id)
+static void put_change(struct host *h, struct replica *r, struct mtx *t, const struct change *c, int64_t ts,
+                       uint64_t log_id)
 {
     uint64_t s = murmur64a(c->key, c->klen, c->index_id) % r->n_bucket;
     struct mrow *m = r->bucket[s];
@@ -303,7 +305,8 @@ static void put_change(struct host *h, struct replica *r, struct mtx *t, const s
             grow(r);
     }
     struct mver *v = xmalloc(sizeof *v + c->vlen);
-    *v = (struct mver){.next = m->head, .tx = t, .trans_id = t->id, .redo_ts = ts, .log_id = log_id, .vlen = c->vlen, .op = c->op};
+    *v = (struct mver){
+        .next = m->head, .tx = t, .trans_id = t->id, .redo_ts = ts, .log_id = log_id, .vlen = c->vlen, .op = c->op};
     if (c->vlen)
         memcpy(v->val, c->val, c->vlen);
     if (t->status >= TXS_COMMITTED) { /* replay behind a data_info that lags: the end is known already */
@@ -420,8 +423,15 @@ void replica_memtable_rows(struct replica *r, uint64_t index_id, struct rows *ou
             for (const struct mver *v = m->head; v; v = v->next) {
                 if (v->dead)
                     continue;
-                const struct row row = {.op = v->op, .state = v->tx != NULL, .klen = m->klen, .vlen = v->vlen, .version = v->version,
-                                        .trans_id = v->trans_id, .redo_ts = v->redo_ts, .key = m->key, .val = v->val};
+                const struct row row = {.op = v->op,
+                                        .state = v->tx != NULL,
+                                        .klen = m->klen,
+                                        .vlen = v->vlen,
+                                        .version = v->version,
+                                        .trans_id = v->trans_id,
+                                        .redo_ts = v->redo_ts,
+                                        .key = m->key,
+                                        .val = v->val};
                 rows_add(out, &row);
             }
         }

@@ -60,8 +60,8 @@ struct replica {
 
 struct replica *replica_get(struct host *h, uint32_t pg); /* NULL: not on this host yet */
 /** New replica with the given first sstables (references taken). Saved to disk. */
-struct replica *replica_create(struct host *h, uint32_t pg, const struct clog_info *clog, int64_t publish, int64_t schema_version,
-                               int64_t bus_pos);
+struct replica *replica_create(struct host *h, uint32_t pg, const struct clog_info *clog, int64_t publish,
+                               int64_t schema_version, int64_t bus_pos);
 /** Makes this host's replica of a PG that was created elsewhere: loads its first majors. */
 struct replica *replica_bootstrap(struct host *h, uint32_t pg);
 int replica_save(struct host *h, struct replica *r); /* mutex held */
@@ -90,7 +90,8 @@ int replica_write_trans(struct host *h, struct replica *r, int64_t snapshot); /*
 /** Builds the major of version/snapshot of every index into C/shared. Takes the mutex. */
 int replica_build_major(struct host *h, struct replica *r, int64_t version, int64_t snapshot);
 /** First major of a new local index, from the table's rows visible at the snapshot. Takes the mutex. */
-int replica_build_index(struct host *h, struct replica *r, const struct shm_part *p, int idx, int64_t version, int64_t snapshot);
+int replica_build_index(struct host *h, struct replica *r, const struct shm_part *p, int idx, int64_t version,
+                        int64_t snapshot);
 /** Newest committed change at or below the snapshot of each key, from minors and memtable. Mutex held. */
 int replica_changes(struct replica *r, const struct shm_part *p, int idx, int64_t snapshot, struct rows *out);
 int replica_adopt_major(struct host *h, struct replica *r, int64_t version, int64_t snapshot);

@@ -58,7 +58,8 @@ void rpc_log(struct rpc_call *c, int rc, const char *note)
     char name[64] = "-", line[256];
     if (c->pg.table_id)
         snprintf(name, sizeof name, "%" PRIu64 "/%" PRId64, c->pg.table_id, pkey_partition_id(&c->pg));
-    int n = snprintf(line, sizeof line, "%" PRId64 " %s %#x %s rc=%d %s\n", now_us(), c->peer, c->h.pcode, name, rc, note);
+    int n =
+        snprintf(line, sizeof line, "%" PRId64 " %s %#x %s rc=%d %s\n", now_us(), c->peer, c->h.pcode, name, rc, note);
     if (write(c->host->rpc_log_fd, line, (size_t)n) < 0)
         return;
 }
@@ -98,7 +99,8 @@ bool fault_take(struct rpc_call *c, const char *kind, int64_t *arg)
     bool hit = false;
     pthread_mutex_lock(&h->fault_mu);
     for (struct fault *f = h->faults; f && !hit; f = f->next) {
-        if (f->count <= 0 || strcmp(f->kind, kind) || (f->pcode && f->pcode != c->h.pcode) || (!f->any_pg && !pkey_eq(&f->pg, &c->pg)))
+        if (f->count <= 0 || strcmp(f->kind, kind) || (f->pcode && f->pcode != c->h.pcode) ||
+            (!f->any_pg && !pkey_eq(&f->pg, &c->pg)))
             continue;
         f->count--;
         *arg = f->arg;
@@ -133,8 +135,13 @@ static int read_packet(struct host *h, int fd, uint32_t *chid, struct obuf *b, i
 static int answer(struct rpc_call *c, uint16_t flags, int64_t session, const struct obuf *payload)
 {
     struct obuf b = {0};
-    struct rpc_header r = {.pcode = c->h.pcode, .flags = (uint16_t)(RPC_RESP | flags), .session_id = session, .dst_cluster_id = c->h.src_cluster_id,
-                           .src_cluster_id = -1, .unis_version = CLUSTER_VERSION, .cost = {10, 10, 11, 2, 1}};
+    struct rpc_header r = {.pcode = c->h.pcode,
+                           .flags = (uint16_t)(RPC_RESP | flags),
+                           .session_id = session,
+                           .dst_cluster_id = c->h.src_cluster_id,
+                           .src_cluster_id = -1,
+                           .unis_version = CLUSTER_VERSION,
+                           .cost = {10, 10, 11, 2, 1}};
     r.trace[0] = c->h.trace[0];
     r.trace[1] = c->h.trace[1];
     r.packet_id = c->h.packet_id;
@@ -171,7 +178,8 @@ static int next_request(struct rpc_call *c)
     uint32_t chid;
     int rc = read_packet(c->host, c->fd, &chid, &b, c->host->knob.stream_wait_us);
     struct rpc_header h;
-    if (!rc && (!dec_rpc(&h, b.p, b.n, &off) || h.pcode != c->h.pcode || h.session_id != c->session || !(h.flags & RPC_STREAM)))
+    if (!rc && (!dec_rpc(&h, b.p, b.n, &off) || h.pcode != c->h.pcode || h.session_id != c->session ||
+                !(h.flags & RPC_STREAM)))
         rc = -EPROTO;
     if (!rc && ob_crc(0, b.p + off, b.n - off) != h.checksum)
         rc = -EPROTO;

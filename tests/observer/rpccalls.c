@@ -3,8 +3,18 @@
 
 #include <string.h>
 
-enum { E_ARG = -4002, E_NOT_SUPPORTED = -4007, E_IO = -4009, E_UNEXPECTED = -4016, E_AGAIN = -4023, E_REMOVED = -4191, E_NO_PARTITION = -4225,
-       E_NO_SSTABLE = -4284, E_NO_MIGRATE = -4683, E_DESERIALIZE = -4034 };
+enum {
+    E_ARG = -4002,
+    E_NOT_SUPPORTED = -4007,
+    E_IO = -4009,
+    E_UNEXPECTED = -4016,
+    E_AGAIN = -4023,
+    E_REMOVED = -4191,
+    E_NO_PARTITION = -4225,
+    E_NO_SSTABLE = -4284,
+    E_NO_MIGRATE = -4683,
+    E_DESERIALIZE = -4034
+};
 
 void rpc_peek_pg(struct rpc_call *c, struct oin in)
 {
@@ -70,7 +80,8 @@ static int find_holder(struct rpc_call *c, const struct pkey *part, struct repli
 static void fill_pg_meta(struct host *h, struct replica *r, struct pg_meta *m, struct pkey *parts)
 {
     const struct shm_pg *p = pg_at(h, r->pg);
-    *m = (struct pg_meta){.key = p->key, .clog = r->data_clog, .data = r->data, .members = h->member_list, .n_members = h->n_members};
+    *m = (struct pg_meta){
+        .key = p->key, .clog = r->data_clog, .data = r->data, .members = h->member_list, .n_members = h->n_members};
     m->clog.proposal = p->proposal;
     m->partitions = parts;
     for (int i = 0; i < p->n_parts; i++)
@@ -133,8 +144,8 @@ int rpc_pg_info(struct rpc_call *c, struct oin *in)
     return 0;
 }
 
-static void put_table_info(struct obuf *o, struct replica *r, const struct pkey *part, uint64_t table_id, const struct sst *trans, int64_t mvs,
-                           bool only_major)
+static void put_table_info(struct obuf *o, struct replica *r, const struct pkey *part, uint64_t table_id,
+                           const struct sst *trans, int64_t mvs, bool only_major)
 {
     size_t at = unis_begin(o, 2), n = 0;
     struct obuf keys = {0};
@@ -161,8 +172,11 @@ static void put_table_info(struct obuf *o, struct replica *r, const struct pkey 
 static void fill_part_meta(const struct host *h, struct replica *r, const struct shm_part *p, struct part_meta *m)
 {
     (void)h;
-    *m = (struct part_meta){.key = p->key, .multi_version_start = r->mvs, .data_table_id = p->idx[0],
-                            .create_schema_version = p->create_schema_version, .create_timestamp = p->create_ts};
+    *m = (struct part_meta){.key = p->key,
+                            .multi_version_start = r->mvs,
+                            .data_table_id = p->idx[0],
+                            .create_schema_version = p->create_schema_version,
+                            .create_timestamp = p->create_ts};
     for (int i = 0; i < r->n_sst; i++) {
         const struct sst *s = r->sst[i];
         if (!pkey_eq(&s->key.pkey, &p->key))
@@ -222,7 +236,8 @@ int rpc_pg_partitions(struct rpc_call *c, struct oin *in)
         ends[n++] = all.n;
     }
     /* The transaction-state partition comes last. */
-    struct shm_part t = {.key = pkey_trans(&p->key), .create_schema_version = p->create_schema_version, .create_ts = p->create_ts};
+    struct shm_part t = {
+        .key = pkey_trans(&p->key), .create_schema_version = p->create_schema_version, .create_ts = p->create_ts};
     t.idx[0] = t.key.table_id;
     struct part_meta m;
     fill_part_meta(c->host, r, &t, &m);
@@ -338,7 +353,8 @@ int rpc_macro_blocks(struct rpc_call *c, struct oin *in)
         rc = find_sst(c, &k, &s);
     struct obuf meta = {0}, block = {0};
     for (uint64_t i = 0; i < n && !rc; i++) {
-        if (w[i].index >= s->n || s->blk[w[i].index].data_version != w[i].version || s->blk[w[i].index].data_seq != w[i].seq) {
+        if (w[i].index >= s->n || s->blk[w[i].index].data_version != w[i].version ||
+            s->blk[w[i].index].data_seq != w[i].seq) {
             rc = E_UNEXPECTED;
             break;
         }

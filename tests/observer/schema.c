@@ -42,7 +42,8 @@ static int first_major(struct host *h, const struct pg_spec *s, const struct shm
     char *path = major_path(h, &p->key, p->idx[idx], s->version), *file = xasprintf("%s.sst", path);
     int rc = 0;
     if (access(file, R_OK)) {
-        struct sst_spec spec = {.key = {.type = T_MAJOR, .pkey = p->key, .table_id = p->idx[idx], .version = s->version}, .pg_key = s->key};
+        struct sst_spec spec = {
+            .key = {.type = T_MAJOR, .pkey = p->key, .table_id = p->idx[idx], .version = s->version}, .pg_key = s->key};
         spec.key.v = (struct vrange){s->snapshot, 0, s->snapshot};
         spec.key.l = (struct lrange){0, s->snapshot, s->snapshot};
         spec.comp = (enum compressor)p->comp;
@@ -107,8 +108,12 @@ int64_t pg_create(struct host *h, const struct pg_spec *spec)
 
 static int64_t inner_pg(struct host *h, uint64_t tenant, uint32_t low, int64_t version, int64_t snapshot)
 {
-    struct pg_spec s = {.key = {full_id(tenant, low), 0, 0}, .kind = KIND_INNER, .n_parts = 1, .schema_version = h->shm->last_schema_version,
-                        .version = version, .snapshot = snapshot};
+    struct pg_spec s = {.key = {full_id(tenant, low), 0, 0},
+                        .kind = KIND_INNER,
+                        .n_parts = 1,
+                        .schema_version = h->shm->last_schema_version,
+                        .version = version,
+                        .snapshot = snapshot};
     s.part[0] = (struct shm_part){.key = s.key, .create_schema_version = s.schema_version, .comp = C_NONE, .n_idx = 1};
     s.part[0].idx[0] = s.key.table_id;
     s.part[0].idx_ready[0] = true;
@@ -118,13 +123,16 @@ static int64_t inner_pg(struct host *h, uint64_t tenant, uint32_t low, int64_t v
 static void sys_table_row(struct host *h, uint64_t tenant, uint32_t low)
 {
     char name[64];
-    snprintf(name, sizeof name, low == ST_TABLES ? "__all_table_history" : low == ST_TABLEGROUPS ? "__all_tablegroup_history"
-                                : low == ST_DDL  ? "__all_ddl_operation"
-                                : low == 183     ? "__all_tenant_meta_table"
-                                                 : "__all_inner_%u",
+    snprintf(name, sizeof name,
+             low == ST_TABLES        ? "__all_table_history"
+             : low == ST_TABLEGROUPS ? "__all_tablegroup_history"
+             : low == ST_DDL         ? "__all_ddl_operation"
+             : low == 183            ? "__all_tenant_meta_table"
+                                     : "__all_inner_%u",
              low);
     catalog_exec(h,
-                 "INSERT OR REPLACE INTO __all_virtual_table (tenant_id, table_id, table_name, table_type, data_table_id, tablegroup_id, index_type, "
+                 "INSERT OR REPLACE INTO __all_virtual_table (tenant_id, table_id, table_name, table_type, "
+                 "data_table_id, tablegroup_id, index_type, "
                  "index_status, part_level, part_num, sub_part_num, binding, schema_version, drop_schema_version) "
                  "VALUES (?, ?, ?, 0, -1, -1, 0, 2, 0, 1, 0, 0, ?, -1)",
                  "iisi", (int64_t)tenant, (int64_t)full_id(tenant, low), name, h->shm->last_schema_version);
@@ -173,19 +181,29 @@ int tenant_create(struct host *h, uint64_t tenant, const char *name, const char 
     ob_u8(&loc, 0);
     catalog_begin(h);
     catalog_exec(h,
-                 "INSERT INTO __all_tenant (gmt_create, gmt_modified, tenant_id, tenant_name, zone_list, primary_zone, locality, "
-                 "compatibility_mode, drop_tenant_time, status, in_recyclebin) VALUES (?, ?, ?, ?, ?, ?, ?, 0, -1, 'TENANT_STATUS_NORMAL', 0)",
-                 "ssissss", now, now, (int64_t)tenant, name, zones.p, primary_zone && *primary_zone ? primary_zone : "RANDOM",
+                 "INSERT INTO __all_tenant (gmt_create, gmt_modified, tenant_id, tenant_name, zone_list, primary_zone, "
+                 "locality, "
+                 "compatibility_mode, drop_tenant_time, status, in_recyclebin) VALUES (?, ?, ?, ?, ?, ?, ?, 0, -1, "
+                 "'TENANT_STATUS_NORMAL', 0)",
+                 "ssissss", now, now, (int64_t)tenant, name, zones.p,
+                 primary_zone && *primary_zone ? primary_zone : "RANDOM",
                  locality && *locality ? locality : (const char *)loc.p);
     catalog_exec(h,
-                 "INSERT INTO __all_tenant_history (gmt_create, gmt_modified, tenant_id, schema_version, is_deleted, tenant_name, zone_list, "
+                 "INSERT INTO __all_tenant_history (gmt_create, gmt_modified, tenant_id, schema_version, is_deleted, "
+                 "tenant_name, zone_list, "
                  "primary_zone, locality, compatibility_mode, drop_tenant_time, status, in_recyclebin) "
-                 "SELECT gmt_create, gmt_modified, tenant_id, ?, 0, tenant_name, zone_list, primary_zone, locality, compatibility_mode, "
+                 "SELECT gmt_create, gmt_modified, tenant_id, ?, 0, tenant_name, zone_list, primary_zone, locality, "
+                 "compatibility_mode, "
                  "drop_tenant_time, status, in_recyclebin FROM __all_tenant WHERE tenant_id = ?",
                  "ii", version, (int64_t)tenant);
-    catalog_exec(h, "INSERT INTO __all_virtual_sys_variable (tenant_id, zone, name, value) VALUES (?, '', 'ob_timestamp_service', '1')", "i",
-                 (int64_t)tenant);
-    catalog_exec(h, "INSERT INTO __all_virtual_sys_variable (tenant_id, zone, name, value) VALUES (?, '', 'undo_retention', '0')", "i", (int64_t)tenant);
+    catalog_exec(h,
+                 "INSERT INTO __all_virtual_sys_variable (tenant_id, zone, name, value) VALUES (?, '', "
+                 "'ob_timestamp_service', '1')",
+                 "i", (int64_t)tenant);
+    catalog_exec(
+        h,
+        "INSERT INTO __all_virtual_sys_variable (tenant_id, zone, name, value) VALUES (?, '', 'undo_retention', '0')",
+        "i", (int64_t)tenant);
     int rc = catalog_end(h);
     ob_free(&zones);
     ob_free(&loc);
@@ -210,7 +228,8 @@ static void publish_parts(struct host *h, uint64_t tenant, const json_t *t, int6
     int level = (int)jint(t, "part_level");
     bool bound = jint(t, "binding") != 0;
     catalog_exec(h, "DELETE FROM __all_virtual_part WHERE tenant_id = ? AND table_id = ?", "ii", (int64_t)tenant, id);
-    catalog_exec(h, "DELETE FROM __all_virtual_sub_part WHERE tenant_id = ? AND table_id = ?", "ii", (int64_t)tenant, id);
+    catalog_exec(h, "DELETE FROM __all_virtual_sub_part WHERE tenant_id = ? AND table_id = ?", "ii", (int64_t)tenant,
+                 id);
     if (deleted || !level)
         return;
     size_t i;
@@ -219,14 +238,18 @@ static void publish_parts(struct host *h, uint64_t tenant, const json_t *t, int6
     {
         int64_t pid = json_integer_value(v), part = level == 2 ? (pid >> 32) & 0xfffffff : pid, sub = pid & 0xfffffff;
         catalog_exec(h,
-                     "INSERT OR IGNORE INTO __all_virtual_part (tenant_id, table_id, part_id, schema_version, sub_part_num, status, part_idx, "
+                     "INSERT OR IGNORE INTO __all_virtual_part (tenant_id, table_id, part_id, schema_version, "
+                     "sub_part_num, status, part_idx, "
                      "mapping_pg_part_id, drop_schema_version) VALUES (?, ?, ?, ?, ?, 0, ?, ?, -1)",
-                     "iiiiiii", (int64_t)tenant, id, part, version, level == 2 ? jint(t, "sub_part_num") : 0, part, bound ? part : -1);
+                     "iiiiiii", (int64_t)tenant, id, part, version, level == 2 ? jint(t, "sub_part_num") : 0, part,
+                     bound ? part : -1);
         if (level == 2)
-            catalog_exec(h,
-                         "INSERT OR IGNORE INTO __all_virtual_sub_part (tenant_id, table_id, part_id, sub_part_id, schema_version, status, "
-                         "sub_part_idx, mapping_pg_sub_part_id, drop_schema_version) VALUES (?, ?, ?, ?, ?, 0, ?, -1, -1)",
-                         "iiiiii", (int64_t)tenant, id, part, sub, version, sub);
+            catalog_exec(
+                h,
+                "INSERT OR IGNORE INTO __all_virtual_sub_part (tenant_id, table_id, part_id, sub_part_id, "
+                "schema_version, status, "
+                "sub_part_idx, mapping_pg_sub_part_id, drop_schema_version) VALUES (?, ?, ?, ?, ?, 0, ?, -1, -1)",
+                "iiiiii", (int64_t)tenant, id, part, sub, version, sub);
     }
 }
 
@@ -235,19 +258,24 @@ void table_publish(struct host *h, uint64_t tenant, json_t *t)
     int64_t id = (int64_t)full_id(tenant, (uint64_t)jint(t, "table_id")), version = jint(t, "schema_version");
     bool deleted = jint(t, "is_deleted") != 0;
     if (deleted) {
-        catalog_exec(h, "DELETE FROM __all_virtual_table WHERE tenant_id = ? AND table_id = ?", "ii", (int64_t)tenant, id);
+        catalog_exec(h, "DELETE FROM __all_virtual_table WHERE tenant_id = ? AND table_id = ?", "ii", (int64_t)tenant,
+                     id);
         catalog_exec(h, "DELETE FROM so_table WHERE table_id = ?", "i", id);
     } else {
         int64_t data = jint(t, "data_table_id"), tg = jint(t, "tablegroup_id");
         catalog_exec(h,
-                     "INSERT OR REPLACE INTO __all_virtual_table (tenant_id, table_id, table_name, table_type, data_table_id, tablegroup_id, "
-                     "index_type, index_status, part_level, part_num, sub_part_num, binding, schema_version, drop_schema_version) "
+                     "INSERT OR REPLACE INTO __all_virtual_table (tenant_id, table_id, table_name, table_type, "
+                     "data_table_id, tablegroup_id, "
+                     "index_type, index_status, part_level, part_num, sub_part_num, binding, schema_version, "
+                     "drop_schema_version) "
                      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, -1)",
-                     "iisiiiiiiiiii", (int64_t)tenant, id, json_string_value(json_object_get(t, "table_name")), jint(t, "table_type"),
-                     data ? (int64_t)full_id(tenant, (uint64_t)data) : -1, tg ? (int64_t)full_id(tenant, (uint64_t)tg) : -1, jint(t, "index_type"),
-                     jint(t, "index_status"), jint(t, "part_level"), jint(t, "part_num"), jint(t, "sub_part_num"), jint(t, "binding"), version);
+                     "iisiiiiiiiiii", (int64_t)tenant, id, json_string_value(json_object_get(t, "table_name")),
+                     jint(t, "table_type"), data ? (int64_t)full_id(tenant, (uint64_t)data) : -1,
+                     tg ? (int64_t)full_id(tenant, (uint64_t)tg) : -1, jint(t, "index_type"), jint(t, "index_status"),
+                     jint(t, "part_level"), jint(t, "part_num"), jint(t, "sub_part_num"), jint(t, "binding"), version);
         char *text = json_dumps(t, JSON_COMPACT);
-        catalog_exec(h, "INSERT OR REPLACE INTO so_table (tenant_id, table_id, info) VALUES (?, ?, ?)", "iis", (int64_t)tenant, id, text);
+        catalog_exec(h, "INSERT OR REPLACE INTO so_table (tenant_id, table_id, info) VALUES (?, ?, ?)", "iis",
+                     (int64_t)tenant, id, text);
         free(text);
     }
     if (jint(t, "table_type") != 5)
@@ -258,19 +286,22 @@ void tablegroup_publish(struct host *h, uint64_t tenant, const json_t *t)
 {
     int64_t id = (int64_t)full_id(tenant, (uint64_t)jint(t, "tablegroup_id"));
     if (jint(t, "is_deleted"))
-        catalog_exec(h, "DELETE FROM __all_virtual_tablegroup WHERE tenant_id = ? AND tablegroup_id = ?", "ii", (int64_t)tenant, id);
+        catalog_exec(h, "DELETE FROM __all_virtual_tablegroup WHERE tenant_id = ? AND tablegroup_id = ?", "ii",
+                     (int64_t)tenant, id);
     else
         catalog_exec(h,
-                     "INSERT OR REPLACE INTO __all_virtual_tablegroup (tenant_id, tablegroup_id, part_level, part_num, sub_part_num, schema_version, "
+                     "INSERT OR REPLACE INTO __all_virtual_tablegroup (tenant_id, tablegroup_id, part_level, part_num, "
+                     "sub_part_num, schema_version, "
                      "partition_status, binding, drop_schema_version) VALUES (?, ?, ?, ?, ?, ?, 0, ?, -1)",
-                     "iiiiiii", (int64_t)tenant, id, jint(t, "part_level"), jint(t, "part_num"), jint(t, "sub_part_num"), jint(t, "schema_version"),
-                     jint(t, "binding"));
+                     "iiiiiii", (int64_t)tenant, id, jint(t, "part_level"), jint(t, "part_num"),
+                     jint(t, "sub_part_num"), jint(t, "schema_version"), jint(t, "binding"));
 }
 
 void ddl_publish(struct host *h, uint64_t tenant, int64_t version, uint64_t table_low, uint64_t tg_low, int op)
 {
     catalog_exec(h,
-                 "INSERT OR REPLACE INTO __all_virtual_ddl_operation (schema_version, tenant_id, tablegroup_id, table_id, operation_type, "
+                 "INSERT OR REPLACE INTO __all_virtual_ddl_operation (schema_version, tenant_id, tablegroup_id, "
+                 "table_id, operation_type, "
                  "exec_tenant_id) VALUES (?, ?, ?, ?, ?, ?)",
                  "iiiiii", version, (int64_t)tenant, tg_low ? (int64_t)full_id(tenant, tg_low) : -1,
                  table_low ? (int64_t)full_id(tenant, table_low) : -1, (int64_t)op, (int64_t)tenant);
@@ -283,8 +314,12 @@ static int put_schema_row(struct host *h, int64_t slot, uint64_t tenant, uint32_
     struct pkey k = {full_id(tenant, low), 0, 0};
     int64_t pg = pg_find(h, &k);
     char *text = json_dumps(value, JSON_COMPACT);
-    const struct change c = {.index_id = k.table_id, .op = OP_PUT, .key = (const uint8_t *)key, .klen = (uint32_t)strlen(key),
-                             .val = (const uint8_t *)text, .vlen = (uint32_t)strlen(text)};
+    const struct change c = {.index_id = k.table_id,
+                             .op = OP_PUT,
+                             .key = (const uint8_t *)key,
+                             .klen = (uint32_t)strlen(key),
+                             .val = (const uint8_t *)text,
+                             .vlen = (uint32_t)strlen(text)};
     int rc = pg < 0 ? -4225 : -1;
     for (int i = 0; pg >= 0 && rc && i < 200; i++) {
         rc = tx_change(h, slot, (uint32_t)pg, &c, 1);
@@ -320,8 +355,8 @@ int ddl_commit(struct host *h, struct ddl *d)
             rc = put_schema_row(h, slot, d->tenant, ST_TABLEGROUPS, key, t);
     }
     snprintf(key, sizeof key, "%020" PRId64, d->version);
-    json_t *op = json_pack("{s:I,s:I,s:I,s:i,s:s}", "schema_version", (json_int_t)d->version, "table_id", (json_int_t)table, "tablegroup_id",
-                           (json_int_t)tg, "operation_type", d->op, "ddl", d->what);
+    json_t *op = json_pack("{s:I,s:I,s:I,s:i,s:s}", "schema_version", (json_int_t)d->version, "table_id",
+                           (json_int_t)table, "tablegroup_id", (json_int_t)tg, "operation_type", d->op, "ddl", d->what);
     if (!rc)
         rc = put_schema_row(h, slot, d->tenant, ST_DDL, key, op);
     json_decref(op);
@@ -340,7 +375,8 @@ int ddl_commit(struct host *h, struct ddl *d)
     return catalog_end(h);
 }
 
-void row_change(const struct shm_part *p, uint8_t op, const uint8_t *key, size_t klen, const uint8_t *val, size_t vlen, struct row_change *out)
+void row_change(const struct shm_part *p, uint8_t op, const uint8_t *key, size_t klen, const uint8_t *val, size_t vlen,
+                struct row_change *out)
 {
     out->n = 0;
     for (int i = 0; i < p->n_idx && klen + 8 <= MAX_KEY; i++) {
@@ -351,7 +387,11 @@ void row_change(const struct shm_part *p, uint8_t op, const uint8_t *key, size_t
             n = 8;
         }
         memcpy(k + n, key, klen);
-        out->c[out->n++] = (struct change){.index_id = p->idx[i], .op = op, .key = k, .klen = (uint32_t)(n + klen), .val = i ? k : val,
+        out->c[out->n++] = (struct change){.index_id = p->idx[i],
+                                           .op = op,
+                                           .key = k,
+                                           .klen = (uint32_t)(n + klen),
+                                           .val = i ? k : val,
                                            .vlen = i || op == OP_DELETE ? 0 : (uint32_t)vlen};
     }
 }

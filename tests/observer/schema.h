@@ -1,4 +1,5 @@
-/* schema.h - tenants, tables, partitions: PGs in shared memory, schema rows in the tenant's sys PGs, SQL rows in cluster.db */
+/* schema.h - tenants, tables, partitions: PGs in shared memory, schema rows in the tenant's sys PGs, SQL rows in
+ * cluster.db */
 #ifndef OBS_SCHEMA_H
 #define OBS_SCHEMA_H
 
@@ -77,6 +78,7 @@ struct row_change {
     uint8_t key[PART_INDEXES][MAX_KEY];
     uint32_t n;
 };
-void row_change(const struct shm_part *p, uint8_t op, const uint8_t *key, size_t klen, const uint8_t *val, size_t vlen, struct row_change *out);
+void row_change(const struct shm_part *p, uint8_t op, const uint8_t *key, size_t klen, const uint8_t *val, size_t vlen,
+                struct row_change *out);
 
 #endif

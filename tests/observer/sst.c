@@ -214,9 +214,14 @@ struct sst_builder *sb_new(struct host *h, const struct sst_spec *spec)
     s->int_key = spec->int_key;
     s->local = spec->local;
     s->path = xasprintf("%s.sst", spec->path);
-    struct macro_opts o = {.part = spec->key.pkey, .index_id = spec->key.table_id, .multi_version = spec->multi_version,
-                           .int_key = spec->int_key, .comp = spec->comp, .data_version = spec->data_version,
-                           .first_seq = spec->first_seq, .schema_version = spec->schema_version,
+    struct macro_opts o = {.part = spec->key.pkey,
+                           .index_id = spec->key.table_id,
+                           .multi_version = spec->multi_version,
+                           .int_key = spec->int_key,
+                           .comp = spec->comp,
+                           .data_version = spec->data_version,
+                           .first_seq = spec->first_seq,
+                           .schema_version = spec->schema_version,
                            .snapshot_version = spec->key.v.snapshot_version,
                            .micro_size = (size_t)h->knob.micro_block_size};
     b->w = mw_new(&o, take_block, b);
@@ -273,7 +278,8 @@ struct sst *sb_finish(struct sst_builder *b)
     m->max_merged_trans_version = s->max_version;
     m->end_log_id = b->spec.end_log_id;
     if (!m->has_uncommitted && s->key.type != T_MAJOR)
-        m->upper_trans_version = s->max_version > s->key.v.snapshot_version ? s->max_version : s->key.v.snapshot_version;
+        m->upper_trans_version =
+            s->max_version > s->key.v.snapshot_version ? s->max_version : s->key.v.snapshot_version;
     if (!rc)
         rc = write_desc(s);
     if (b->out)

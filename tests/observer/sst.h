@@ -1,4 +1,5 @@
-/* sst.h - sstables of one replica: block files, descriptors, building and scanning, rows gathered from several of them */
+/* sst.h - sstables of one replica: block files, descriptors, building and scanning, rows gathered from several of them
+ */
 #ifndef OBS_SST_H
 #define OBS_SST_H
 
@@ -76,7 +77,7 @@ struct rows {
 };
 void rows_add(struct rows *d, const struct row *r);
 void rows_ref(struct rows *d, const struct row *r); /* without a copy of key and value */
-void rows_sort(struct rows *d); /* CONTRACT.md 1, and drops repeated changes */
+void rows_sort(struct rows *d);                     /* CONTRACT.md 1, and drops repeated changes */
 void rows_free(struct rows *d);
 int rows_add_sst(struct rows *d, struct sst *s);
 

@@ -1,4 +1,5 @@
-/* tables.c - creating and changing tables: PGs first, then the DDL's transaction, as seen by whoever reads the schema */
+/* tables.c - creating and changing tables: PGs first, then the DDL's transaction, as seen by whoever reads the schema
+ */
 #include "schema.h"
 
 #include <inttypes.h>
@@ -17,7 +18,10 @@ static const char *jstr(const json_t *o, const char *k, const char *none)
     return s ? s : none;
 }
 
-static json_t *fail(int code, const char *text) { return json_pack("{s:b,s:i,s:s}", "ok", 0, "code", code, "error", text); }
+static json_t *fail(int code, const char *text)
+{
+    return json_pack("{s:b,s:i,s:s}", "ok", 0, "code", code, "error", text);
+}
 
 /* Next free low id at or above first, over all schema rows that ever were: ids are never used again. */
 static uint64_t next_id(struct host *h, uint64_t tenant, uint64_t first, uint64_t end)
@@ -25,7 +29,8 @@ static uint64_t next_id(struct host *h, uint64_t tenant, uint64_t first, uint64_
     char name[64];
     snprintf(name, sizeof name, "so_next_%" PRIu64 "_%" PRIu64, tenant, first);
     catalog_begin(h);
-    int64_t v = catalog_int(h, (int64_t)first, "SELECT CAST(value AS INTEGER) FROM so_param WHERE host = 0 AND name = ?", "s", name);
+    int64_t v = catalog_int(h, (int64_t)first,
+                            "SELECT CAST(value AS INTEGER) FROM so_param WHERE host = 0 AND name = ?", "s", name);
     char text[32];
     snprintf(text, sizeof text, "%" PRId64, v + 1);
     catalog_exec(h, "INSERT OR REPLACE INTO so_param (host, name, value) VALUES (0, ?, ?)", "ss", name, text);
@@ -35,13 +40,16 @@ static uint64_t next_id(struct host *h, uint64_t tenant, uint64_t first, uint64_
 
 static json_t *table_json(uint64_t low, const char *name, int type, enum compressor comp)
 {
-    return json_pack("{s:I,s:I,s:i,s:s,s:i,s:I,s:I,s:i,s:i,s:i,s:i,s:i,s:i,s:[],s:I,s:s,s:s}", "table_id", (json_int_t)low, "schema_version",
-                     (json_int_t)0, "is_deleted", 0, "table_name", name, "table_type", type, "data_table_id", (json_int_t)0, "tablegroup_id",
-                     (json_int_t)0, "index_type", 0, "index_status", 2, "part_level", 0, "part_num", 1, "sub_part_num", 0, "binding", 0, "partitions",
-                     "create_us", (json_int_t)now_us(), "compressor", compressor_name(comp), "key_kind", "int");
+    return json_pack("{s:I,s:I,s:i,s:s,s:i,s:I,s:I,s:i,s:i,s:i,s:i,s:i,s:i,s:[],s:I,s:s,s:s}", "table_id",
+                     (json_int_t)low, "schema_version", (json_int_t)0, "is_deleted", 0, "table_name", name,
+                     "table_type", type, "data_table_id", (json_int_t)0, "tablegroup_id", (json_int_t)0, "index_type",
+                     0, "index_status", 2, "part_level", 0, "part_num", 1, "sub_part_num", 0, "binding", 0,
+                     "partitions", "create_us", (json_int_t)now_us(), "compressor", compressor_name(comp), "key_kind",
+                     "int");
 }
 
-static struct shm_part make_part(uint64_t tenant, uint64_t low, struct pkey key, enum compressor comp, const uint64_t *index, int64_t version)
+static struct shm_part make_part(uint64_t tenant, uint64_t low, struct pkey key, enum compressor comp,
+                                 const uint64_t *index, int64_t version)
 {
     struct shm_part p = {.key = key, .create_schema_version = version, .comp = (int)comp, .int_key = true, .n_idx = 1};
     p.idx[0] = full_id(tenant, low);
@@ -55,7 +63,8 @@ static struct shm_part make_part(uint64_t tenant, uint64_t low, struct pkey key,
 
 int64_t table_create(struct host *h, const struct table_spec *t, fill_fn fill, void *arg)
 {
-    uint64_t low = next_id(h, t->tenant, FIRST_USER_TABLE, FIRST_INDEX), index = t->index ? next_id(h, t->tenant, FIRST_INDEX, 1u << 20) : 0;
+    uint64_t low = next_id(h, t->tenant, FIRST_USER_TABLE, FIRST_INDEX),
+             index = t->index ? next_id(h, t->tenant, FIRST_INDEX, 1u << 20) : 0;
     if (!low)
         return -4013;
     struct ddl d = {.tenant = t->tenant, .version = schema_next_version(h), .what = "create table", .op = 4};
@@ -75,8 +84,12 @@ int64_t table_create(struct host *h, const struct table_spec *t, fill_fn fill, v
         for (int b = 0; b < (t->part_level == 2 ? t->subs : 1) && !rc; b++) {
             int64_t pid = partition_id_of(t->part_level, a, b);
             json_array_append_new(parts, json_integer(pid));
-            struct pg_spec s = {.key = pkey_make(full_id(t->tenant, low), pid), .kind = KIND_STANDALONE, .n_parts = 1, .schema_version = d.version,
-                                .version = version, .snapshot = snapshot};
+            struct pg_spec s = {.key = pkey_make(full_id(t->tenant, low), pid),
+                                .kind = KIND_STANDALONE,
+                                .n_parts = 1,
+                                .schema_version = d.version,
+                                .version = version,
+                                .snapshot = snapshot};
             s.part[0] = make_part(t->tenant, low, s.key, t->comp, &index, d.version);
             if (fill)
                 rc = fill(arg, h, &s.part[0], version, snapshot);
@@ -146,13 +159,15 @@ int64_t tablegroup_create(struct host *h, uint64_t tenant, const char *name, int
         struct pg_spec s = {.key = {full_id(tenant, low), a, 0}, .kind = KIND_TABLEGROUP, .schema_version = d.version};
         rc = pg_create(h, &s) < 0 ? -4000 : 0;
     }
-    d.tablegroups = json_pack("[{s:I,s:I,s:i,s:s,s:i,s:i,s:i,s:i}]", "tablegroup_id", (json_int_t)low, "schema_version", (json_int_t)0, "is_deleted", 0,
-                              "tablegroup_name", name, "part_level", 1, "part_num", parts, "sub_part_num", 0, "binding", 1);
+    d.tablegroups = json_pack("[{s:I,s:I,s:i,s:s,s:i,s:i,s:i,s:i}]", "tablegroup_id", (json_int_t)low, "schema_version",
+                              (json_int_t)0, "is_deleted", 0, "tablegroup_name", name, "part_level", 1, "part_num",
+                              parts, "sub_part_num", 0, "binding", 1);
     if (!rc)
         rc = ddl_commit(h, &d);
     json_decref(d.tablegroups);
     for (int i = 0; i < tables && !rc; i++) {
-        const struct table_spec t = {.tenant = tenant, .part_level = 1, .parts = parts, .comp = i % 2 ? C_ZSTD138 : C_LZ4, .tablegroup = low};
+        const struct table_spec t = {
+            .tenant = tenant, .part_level = 1, .parts = parts, .comp = i % 2 ? C_ZSTD138 : C_LZ4, .tablegroup = low};
         int64_t id = table_create(h, &t, NULL, NULL);
         rc = id < 0 ? (int)id : 0;
     }
@@ -203,7 +218,8 @@ static json_t *drop_table(struct host *h, uint64_t tenant, uint64_t low)
     json_t *t = table_get(h, full_id(tenant, low));
     if (!t)
         return fail(-5019, "no such table");
-    struct ddl d = {.tenant = tenant, .version = schema_next_version(h), .what = "drop table", .op = 2, .tables = json_array()};
+    struct ddl d = {
+        .tenant = tenant, .version = schema_next_version(h), .what = "drop table", .op = 2, .tables = json_array()};
     json_object_set_new(t, "is_deleted", json_integer(1));
     json_array_append_new(d.tables, t);
     uint64_t arg[3] = {full_id(tenant, low), (uint64_t)d.version, NO_ID};
@@ -220,7 +236,11 @@ static json_t *partition(struct host *h, uint64_t tenant, uint64_t low, bool add
         json_decref(t);
         return fail(-4007, "only for tables of one level without a tablegroup");
     }
-    struct ddl d = {.tenant = tenant, .version = schema_next_version(h), .what = add ? "add partition" : "drop partition", .op = 3, .tables = json_array()};
+    struct ddl d = {.tenant = tenant,
+                    .version = schema_next_version(h),
+                    .what = add ? "add partition" : "drop partition",
+                    .op = 3,
+                    .tables = json_array()};
     json_t *parts = json_object_get(t, "partitions"), *v;
     size_t i;
     int rc = 0;
@@ -230,7 +250,10 @@ static json_t *partition(struct host *h, uint64_t tenant, uint64_t low, bool add
         for (uint32_t k = 0; k < h->shm->n_pg; k++)
             if (pg_at(h, k)->part[0].idx[0] == full_id(tenant, low) && pg_at(h, k)->part[0].n_idx > 1)
                 index = low_id(pg_at(h, k)->part[0].idx[1]);
-        struct pg_spec s = {.key = pkey_make(full_id(tenant, low), pid), .kind = KIND_STANDALONE, .n_parts = 1, .schema_version = d.version};
+        struct pg_spec s = {.key = pkey_make(full_id(tenant, low), pid),
+                            .kind = KIND_STANDALONE,
+                            .n_parts = 1,
+                            .schema_version = d.version};
         s.part[0] = make_part(tenant, low, s.key, compressor_from(jstr(t, "compressor", "none")), &index, d.version);
         rc = pg_create(h, &s) < 0 ? -4000 : 0;
         json_array_append_new(parts, json_integer(pid));
@@ -277,7 +300,8 @@ static json_t *create_index(struct host *h, uint64_t tenant, uint64_t low)
     uint64_t index = next_id(h, tenant, FIRST_INDEX, 1u << 20);
     char name[64];
     snprintf(name, sizeof name, "__idx_%" PRIu64 "_i%" PRIu64, low, index);
-    struct ddl d = {.tenant = tenant, .version = schema_next_version(h), .what = "create index", .op = 5, .tables = json_array()};
+    struct ddl d = {
+        .tenant = tenant, .version = schema_next_version(h), .what = "create index", .op = 5, .tables = json_array()};
     json_t *x = table_json(index, name, 5, compressor_from(jstr(t, "compressor", "none")));
     json_decref(t);
     json_object_set_new(x, "data_table_id", json_integer((json_int_t)low));
@@ -335,7 +359,11 @@ static json_t *index_available(struct host *h, uint64_t tenant, uint64_t index)
     int rc = cluster_catch_up(h, b.snapshot, 60000000);
     if (!rc)
         rc = for_table_pgs(h, full_id(tenant, (uint64_t)jint(x, "data_table_id", 0)), build_one, &b);
-    struct ddl d = {.tenant = tenant, .version = schema_next_version(h), .what = "index available", .op = 6, .tables = json_array()};
+    struct ddl d = {.tenant = tenant,
+                    .version = schema_next_version(h),
+                    .what = "index available",
+                    .op = 6,
+                    .tables = json_array()};
     json_object_set_new(x, "index_status", json_integer(2));
     json_array_append_new(d.tables, x);
     if (!rc)
@@ -368,7 +396,8 @@ static json_t *drop_index(struct host *h, uint64_t tenant, uint64_t index)
     if (!x)
         return fail(-5019, "no such index");
     uint64_t arg[2] = {full_id(tenant, (uint64_t)jint(x, "data_table_id", 0)), full_id(tenant, index)};
-    struct ddl d = {.tenant = tenant, .version = schema_next_version(h), .what = "drop index", .op = 7, .tables = json_array()};
+    struct ddl d = {
+        .tenant = tenant, .version = schema_next_version(h), .what = "drop index", .op = 7, .tables = json_array()};
     json_object_set_new(x, "is_deleted", json_integer(1));
     json_array_append_new(d.tables, x);
     int rc = ddl_commit(h, &d);
@@ -381,24 +410,32 @@ json_t *schema_ddl(struct host *h, const json_t *req)
 {
     uint64_t tenant = (uint64_t)jint(req, "tenant", 1001), table = (uint64_t)jint(req, "table", 0);
     const char *op = jstr(req, "op", "");
-    if (catalog_int(h, 0, "SELECT count(*) FROM so_restore_point WHERE tenant_id = ?", "i", (int64_t)tenant) && strcmp(op, "create_table"))
+    if (catalog_int(h, 0, "SELECT count(*) FROM so_restore_point WHERE tenant_id = ?", "i", (int64_t)tenant) &&
+        strcmp(op, "create_table"))
         return fail(-4179, "restore point exists");
     if (!strcmp(op, "create_table")) {
-        const struct table_spec t = {.tenant = tenant, .name = jstr(req, "name", NULL), .part_level = (int)jint(req, "part_level", 1),
-                                     .parts = (int)jint(req, "partitions", 1), .subs = (int)jint(req, "sub_partitions", 2),
-                                     .comp = compressor_from(jstr(req, "compressor", "none")), .tablegroup = (uint64_t)jint(req, "tablegroup", 0),
+        const struct table_spec t = {.tenant = tenant,
+                                     .name = jstr(req, "name", NULL),
+                                     .part_level = (int)jint(req, "part_level", 1),
+                                     .parts = (int)jint(req, "partitions", 1),
+                                     .subs = (int)jint(req, "sub_partitions", 2),
+                                     .comp = compressor_from(jstr(req, "compressor", "none")),
+                                     .tablegroup = (uint64_t)jint(req, "tablegroup", 0),
                                      .index = json_is_true(json_object_get(req, "index"))};
         int64_t id = table_create(h, &t, NULL, NULL);
         if (id < 0)
             return fail((int)id, "create table");
         json_t *j = table_get(h, full_id(tenant, (uint64_t)id));
-        json_t *a = json_pack("{s:b,s:I,s:I}", "ok", 1, "table_id", (json_int_t)id, "schema_version", (json_int_t)jint(j, "schema_version", 0));
+        json_t *a = json_pack("{s:b,s:I,s:I}", "ok", 1, "table_id", (json_int_t)id, "schema_version",
+                              (json_int_t)jint(j, "schema_version", 0));
         json_decref(j);
         return a;
     }
     if (!strcmp(op, "create_tablegroup")) {
-        int64_t id = tablegroup_create(h, tenant, jstr(req, "name", "tg"), (int)jint(req, "partitions", 2), (int)jint(req, "tables", 2));
-        return id < 0 ? fail((int)id, "create tablegroup") : json_pack("{s:b,s:I}", "ok", 1, "tablegroup_id", (json_int_t)id);
+        int64_t id = tablegroup_create(h, tenant, jstr(req, "name", "tg"), (int)jint(req, "partitions", 2),
+                                       (int)jint(req, "tables", 2));
+        return id < 0 ? fail((int)id, "create tablegroup")
+                      : json_pack("{s:b,s:I}", "ok", 1, "tablegroup_id", (json_int_t)id);
     }
     if (!strcmp(op, "drop_table"))
         return drop_table(h, tenant, table);

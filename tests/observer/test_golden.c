@@ -143,7 +143,8 @@ static void checksums(void)
 }
 
 #define T0 1672531200000000
-static const struct member MEMBERS[3] = {{0x0a010203, 2882, T0 + 1}, {0x0a010204, 2882, T0 + 2}, {0x0a010205, 2882, T0 + 3}};
+static const struct member MEMBERS[3] = {
+    {0x0a010203, 2882, T0 + 1}, {0x0a010204, 2882, T0 + 2}, {0x0a010205, 2882, T0 + 3}};
 static const struct pkey PT = {1100611139453781, 3, 0};
 
 static void metas(void)
@@ -265,8 +266,8 @@ static void blocks(void)
         const uint64_t table = (1001ull << 40) | 50001;
         if (strstr(line, "ObMacroBlockMetaV2")) {
             const int64_t cc[2] = {7, 8};
-            struct macro_meta mm = {1, 2, 1, 1, 0, 2, 10, 5000, 1, 300, 4000, 4100, 0x11223344, cc, ek.p, 6, table,
-                                    65536, 1000, 200, 1, 10, 0, 0, 0, 0, 2, false, 0};
+            struct macro_meta mm = {1, 2,     1,     1,    0,   2, 10, 5000, 1, 300, 4000, 4100, 0x11223344, cc, ek.p,
+                                    6, table, 65536, 1000, 200, 1, 10, 0,    0, 0,   0,    2,    false,      0};
             ek.p[5] = 99;
             enc_macro_meta(&b, &mm);
             same("macro meta", &b, hex);
@@ -308,7 +309,11 @@ static void own_blocks(void)
     static const enum compressor COMP[] = {C_NONE, C_LZ4, C_ZSTD138};
     for (int mv = 0; mv < 2; mv++)
         for (size_t c = 0; c < 3; c++) {
-            struct macro_opts o = {.part = PT, .index_id = PT.table_id, .multi_version = mv, .int_key = true, .comp = COMP[c],
+            struct macro_opts o = {.part = PT,
+                                   .index_id = PT.table_id,
+                                   .multi_version = mv,
+                                   .int_key = true,
+                                   .comp = COMP[c],
                                    .data_version = 7};
             int64_t got = 0;
             struct macro_writer *w = mw_new(&o, sink_open, &got);
@@ -318,7 +323,8 @@ static void own_blocks(void)
                 stbe64(key, i);
                 for (size_t k = 0; k < sizeof val; k++)
                     val[k] = (uint8_t)(rnd_next(&s) & 31);
-                struct row r = {.op = OP_PUT, .klen = 8, .vlen = (uint32_t)(rnd_next(&s) % sizeof val), .key = key, .val = val};
+                struct row r = {
+                    .op = OP_PUT, .klen = 8, .vlen = (uint32_t)(rnd_next(&s) % sizeof val), .key = key, .val = val};
                 CHECK(mw_add(w, &r) == 0, "add");
             }
             CHECK(mw_close(w) == 0 && got == 5000, "rows %" PRId64, got);
@@ -378,7 +384,8 @@ static void clog_files(void)
     CHECK(!memcmp(b.p, p, b.n), "info block");
     b.n = 0;
     json_t *t = json_object_get(m, "trailer");
-    enc_trailer(&b, (int32_t)num(t, "start_pos"), (uint32_t)num(t, "next_file_id"), (int64_t)num(json_object_get(t, "block_meta"), "timestamp"));
+    enc_trailer(&b, (int32_t)num(t, "start_pos"), (uint32_t)num(t, "next_file_id"),
+                (int64_t)num(json_object_get(t, "block_meta"), "timestamp"));
     same("trailer", &b, str(t, "hex"));
     free(file[1]);
     free(file[2]);
@@ -396,7 +403,8 @@ static void take_pg(void *arg, const struct ilog_pg *g, const uint8_t *cur)
     size_t n = (size_t)(g->max_id - g->min_id + 1);
     struct ilog_cursor *c = xcalloc(n, sizeof *c);
     for (size_t i = 0; i < n; i++, cur += 32)
-        c[i] = (struct ilog_cursor){ldbe32(cur), ldbe32(cur + 4), ldbe32(cur + 8), (int64_t)ldbe64(cur + 16), (int64_t)ldbe64(cur + 24)};
+        c[i] = (struct ilog_cursor){ldbe32(cur), ldbe32(cur + 4), ldbe32(cur + 8), (int64_t)ldbe64(cur + 16),
+                                    (int64_t)ldbe64(cur + 24)};
     if (in->n < 8) {
         in->pg[in->n] = *g;
         in->pg[in->n++].cursors = c;
@@ -461,7 +469,9 @@ static void rpc(void)
     }
     struct obuf b = {0};
     enc_result(&b, 0, "");
-    same("result 0", &b, "018480808000000100" "00");
+    same("result 0", &b,
+         "018480808000000100"
+         "00");
     enc_result(&b, -4008, "");
     same("result -4008", &b, "018880808000d8e0ffff0f010000");
     json_decref(m);

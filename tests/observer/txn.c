@@ -18,7 +18,11 @@ static int64_t next_ts(const struct host *h, const struct shm_pg *p)
 static uint64_t append(struct host *h, uint32_t pg, uint32_t type, int64_t ts, const uint8_t *data, size_t n)
 {
     struct shm_pg *p = pg_at(h, pg);
-    struct log_entry e = {.type = type, .key = p->key, .log_id = p->last_log_id + 1, .generation_ts = clock_us(h), .epoch = p->leader_epoch};
+    struct log_entry e = {.type = type,
+                          .key = p->key,
+                          .log_id = p->last_log_id + 1,
+                          .generation_ts = clock_us(h),
+                          .epoch = p->leader_epoch};
     e.proposal = p->proposal;
     e.submit_ts = ts;
     e.freeze_version = (int64_t)1 << 32 | 2;
@@ -28,8 +32,14 @@ static uint64_t append(struct host *h, uint32_t pg, uint32_t type, int64_t ts, c
     enc_entry(&b, &e);
     uint64_t dcs = ob_crc(0, data, n);
     int64_t accum = (int64_t)ob_crc((uint64_t)p->accum, &dcs, 8);
-    struct bus_rec r = {.kind = BUS_LOG, .pg = pg, .entry_len = (uint32_t)b.n, .accum = accum, .submit_ts = ts,
-                        .log_id = e.log_id, .host_mask = ~0u, .type = type};
+    struct bus_rec r = {.kind = BUS_LOG,
+                        .pg = pg,
+                        .entry_len = (uint32_t)b.n,
+                        .accum = accum,
+                        .submit_ts = ts,
+                        .log_id = e.log_id,
+                        .host_mask = ~0u,
+                        .type = type};
     int64_t pos = bus_append(h, &r, b.p);
     ob_free(&b);
     return pos < 0 ? 0 : e.log_id;
@@ -182,7 +192,8 @@ int tx_change(struct host *h, int64_t slot, uint32_t pg, const struct change *c,
 
 static bool end_part(struct host *h, struct shm_tx *t, int i, int64_t kind)
 {
-    struct log_item it = {.kind = kind, .trans_id = t->id, .parts = t->pg, .n_parts = t->n, .commit_version = t->commit_version};
+    struct log_item it = {
+        .kind = kind, .trans_id = t->id, .parts = t->pg, .n_parts = t->n, .commit_version = t->commit_version};
     if (pg_at(h, t->pg[i])->state == PG_LIVE && !log_items(h, t->pg[i], &it, 1))
         return false;
     struct shm_pg *p = pg_at(h, t->pg[i]);
@@ -281,7 +292,8 @@ int64_t tx_single(struct host *h, uint32_t pg, const struct change *c, uint32_t 
     shm_lock(h);
     struct shm_tx t = {.id = h->shm->next_tx++};
     if (take_locks(h, &t, pg, c, n)) {
-        struct log_item it = {.kind = TX_REDO | TX_COMMIT, .trans_id = t.id, .changes = c, .n_changes = n, .parts = &pg, .n_parts = 1};
+        struct log_item it = {
+            .kind = TX_REDO | TX_COMMIT, .trans_id = t.id, .changes = c, .n_changes = n, .parts = &pg, .n_parts = 1};
         version = log_items(h, pg, &it, 1) ? it.commit_version : -4038;
         end_tx(h, &t);
         pg_at(h, pg)->last_commit_us = clock_us(h);
@@ -413,12 +425,22 @@ static void local_record(struct host *h, uint32_t pg, uint32_t type, uint64_t lo
         ob_vi32(&d, 1);
         unis_end(&d, at);
     }
-    struct log_entry e = {.type = type, .key = p->key, .log_id = log_id, .generation_ts = clock_us(h), .proposal = p->proposal,
-                          .freeze_version = (int64_t)1 << 32 | 2, .data = d.p, .data_len = d.n};
+    struct log_entry e = {.type = type,
+                          .key = p->key,
+                          .log_id = log_id,
+                          .generation_ts = clock_us(h),
+                          .proposal = p->proposal,
+                          .freeze_version = (int64_t)1 << 32 | 2,
+                          .data = d.p,
+                          .data_len = d.n};
     e.epoch = type == LOG_RENEW_MEMBERSHIP ? p->leader_epoch : -1;
     enc_entry(&b, &e);
-    struct bus_rec r = {.kind = BUS_LOCAL, .pg = pg, .entry_len = (uint32_t)b.n, .log_id = log_id,
-                        .host_mask = ~(1u << (p->leader - 1)), .type = type};
+    struct bus_rec r = {.kind = BUS_LOCAL,
+                        .pg = pg,
+                        .entry_len = (uint32_t)b.n,
+                        .log_id = log_id,
+                        .host_mask = ~(1u << (p->leader - 1)),
+                        .type = type};
     bus_append(h, &r, b.p);
     ob_free(&d);
     ob_free(&b);

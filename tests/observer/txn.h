@@ -15,17 +15,19 @@ struct log_item { /* what one item of a log carries; ts is given back */
     size_t rest_len;
     int64_t ts;
 };
-/** Appends one log of n items (one: SUBMIT, several: AGGRE). Lock held. Log id, or 0 when the PG has no living leader. */
+/** Appends one log of n items (one: SUBMIT, several: AGGRE). Lock held. Log id, or 0 when the PG has no living leader.
+ */
 uint64_t log_items(struct host *h, uint32_t pg, struct log_item *items, int n);
 uint64_t log_raw(struct host *h, uint32_t pg, uint32_t type, const uint8_t *data, size_t n); /* lock held */
 
-int64_t tx_begin(struct host *h);                                                        /* slot, -1 full */
+int64_t tx_begin(struct host *h); /* slot, -1 full */
 /** Redo in one PG; takes the row locks. 0, -4038 no leader, -1 a row is locked (nothing done). */
 int tx_change(struct host *h, int64_t slot, uint32_t pg, const struct change *c, uint32_t n);
 /** Two-phase or one-PG commit; sleeps commit_spread_us between participants. Commit version or negative. */
 int64_t tx_commit(struct host *h, int64_t slot);
 void tx_abort(struct host *h, int64_t slot);
-/** Whole transactions of one PG in one log entry: n changes, each its own transaction. Commit version of the last, or negative. */
+/** Whole transactions of one PG in one log entry: n changes, each its own transaction. Commit version of the last, or
+ * negative. */
 int64_t tx_singles(struct host *h, uint32_t pg, const struct change *c, uint32_t n);
 /** One transaction in one PG in one item. */
 int64_t tx_single(struct host *h, uint32_t pg, const struct change *c, uint32_t n);

@@ -32,9 +32,9 @@ void ob_le64(struct obuf *b, uint64_t v);
 void ob_be16(struct obuf *b, uint16_t v);
 void ob_be32(struct obuf *b, uint32_t v);
 void ob_be64(struct obuf *b, uint64_t v);
-void ob_vi(struct obuf *b, uint64_t v);   /* vi64 */
-void ob_vs(struct obuf *b, int64_t v);    /* vi64 of a signed number */
-void ob_vi32(struct obuf *b, int32_t v);  /* vi32, sign extended to 32 bits only */
+void ob_vi(struct obuf *b, uint64_t v);  /* vi64 */
+void ob_vs(struct obuf *b, int64_t v);   /* vi64 of a signed number */
+void ob_vi32(struct obuf *b, int32_t v); /* vi32, sign extended to 32 bits only */
 void ob_vstr(struct obuf *b, const void *p, size_t n);
 /** UNIS envelope: version and a 5-byte length that unis_end fills in. */
 size_t unis_begin(struct obuf *b, unsigned version);

@@ -120,19 +120,41 @@ static void server_clog_stat(struct ctx *c, struct out *o)
     put_i(o, min);
 }
 
-#define COL_HEAD {"svr_ip", "v46"}, {"svr_port", "i"}
-static const struct obs_column CLOG_STAT[] = {COL_HEAD, {"table_id", "i"}, {"partition_idx", "i"}, {"partition_cnt", "i"}, {"role", "v32"},
-                                              {"status", "v32"}, {"leader", "v32"}, {"last_log_id", "u"}, {"is_offline", "b"}, {"is_in_sync", "b"},
-                                              {"start_id", "u"}, {"replica_type", "i"}, {"is_need_rebuild", "b"}};
-static const struct obs_column PARTITION_INFO[] = {COL_HEAD, {"tenant_id", "i"}, {"table_id", "i"}, {"partition_idx", "i"}, {"partition_state", "v128"},
-                                                   {"is_need_rebuild", "b"}, {"is_pg", "b"}, {"weak_read_timestamp", "i"}, {"replica_type", "i"},
-                                                   {"last_replay_log_id", "i"}, {"schema_version", "i"}, {"last_replay_log_ts", "i"}};
-static const struct obs_column ELECTION[] = {COL_HEAD, {"table_id", "i"}, {"partition_idx", "i"}, {"current_leader", "v64"}, {"leader_epoch", "i"},
-                                             {"role", "i"}, {"state", "i"}, {"lease_start", "i"}, {"lease_end", "i"}};
-static const struct obs_column STORE_INFO[] = {COL_HEAD, {"tenant_id", "i"}, {"table_id", "i"}, {"partition_idx", "i"}, {"partition_cnt", "i"},
-                                               {"is_restore", "i"}, {"migrate_status", "i"}, {"replica_type", "i"}, {"split_state", "i"},
-                                               {"multi_version_start", "i"}, {"readable_ts", "i"}};
-static const struct obs_column SERVER_CLOG[] = {COL_HEAD, {"user_clog_min_using_file_id", "i"}, {"user_ilog_min_using_file_id", "i"},
+#define COL_HEAD                                                                                                       \
+    {"svr_ip", "v46"}, { "svr_port", "i" }
+static const struct obs_column CLOG_STAT[] = {
+    COL_HEAD,          {"table_id", "i"},     {"partition_idx", "i"},  {"partition_cnt", "i"}, {"role", "v32"},
+    {"status", "v32"}, {"leader", "v32"},     {"last_log_id", "u"},    {"is_offline", "b"},    {"is_in_sync", "b"},
+    {"start_id", "u"}, {"replica_type", "i"}, {"is_need_rebuild", "b"}};
+static const struct obs_column PARTITION_INFO[] = {COL_HEAD,
+                                                   {"tenant_id", "i"},
+                                                   {"table_id", "i"},
+                                                   {"partition_idx", "i"},
+                                                   {"partition_state", "v128"},
+                                                   {"is_need_rebuild", "b"},
+                                                   {"is_pg", "b"},
+                                                   {"weak_read_timestamp", "i"},
+                                                   {"replica_type", "i"},
+                                                   {"last_replay_log_id", "i"},
+                                                   {"schema_version", "i"},
+                                                   {"last_replay_log_ts", "i"}};
+static const struct obs_column ELECTION[] = {
+    COL_HEAD,      {"table_id", "i"}, {"partition_idx", "i"}, {"current_leader", "v64"}, {"leader_epoch", "i"},
+    {"role", "i"}, {"state", "i"},    {"lease_start", "i"},   {"lease_end", "i"}};
+static const struct obs_column STORE_INFO[] = {COL_HEAD,
+                                               {"tenant_id", "i"},
+                                               {"table_id", "i"},
+                                               {"partition_idx", "i"},
+                                               {"partition_cnt", "i"},
+                                               {"is_restore", "i"},
+                                               {"migrate_status", "i"},
+                                               {"replica_type", "i"},
+                                               {"split_state", "i"},
+                                               {"multi_version_start", "i"},
+                                               {"readable_ts", "i"}};
+static const struct obs_column SERVER_CLOG[] = {COL_HEAD,
+                                                {"user_clog_min_using_file_id", "i"},
+                                                {"user_ilog_min_using_file_id", "i"},
                                                 {"svr_min_log_timestamp", "i"}};
 static const struct obs_column PARAMS[] = {{"zone", "v128"}, COL_HEAD, {"name", "v128"}, {"value", "v65536"}};
 
@@ -195,7 +217,8 @@ static int one_server(struct ctx *c, const struct table *t, obs_row_fn fn, void 
     }
     if (t->col == PARAMS) {
         struct param_ctx p = {c, fn, arg, 0};
-        catalog_each(c->h, param_row, &p, "SELECT name, value FROM so_param WHERE host = ? ORDER BY name", "i", (int64_t)c->svr->id);
+        catalog_each(c->h, param_row, &p, "SELECT name, value FROM so_param WHERE host = ? ORDER BY name", "i",
+                     (int64_t)c->svr->id);
         return p.rc;
     }
     int rc = 0;

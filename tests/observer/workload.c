@@ -226,9 +226,9 @@ static json_t *counters(struct host *h)
     const struct work *w = h->workload;
     if (!w)
         return json_pack("{s:b,s:b}", "ok", 1, "running", 0);
-    return json_pack("{s:b,s:b,s:I,s:I,s:I,s:I,s:I}", "ok", 1, "running", !w->stop, "commits", (json_int_t)w->commits, "aborts",
-                     (json_int_t)w->aborts, "rows", (json_int_t)w->rows, "conflicts", (json_int_t)w->conflicts, "last_commit_version",
-                     (json_int_t)w->last_version);
+    return json_pack("{s:b,s:b,s:I,s:I,s:I,s:I,s:I}", "ok", 1, "running", !w->stop, "commits", (json_int_t)w->commits,
+                     "aborts", (json_int_t)w->aborts, "rows", (json_int_t)w->rows, "conflicts",
+                     (json_int_t)w->conflicts, "last_commit_version", (json_int_t)w->last_version);
 }
 
 static void start(struct host *h, const json_t *req)
@@ -284,7 +284,8 @@ json_t *workload_insert(struct host *h, const json_t *req)
 {
     uint64_t tenant = (uint64_t)jint(req, "tenant", 1001), low = (uint64_t)jint(req, "table", 0);
     int64_t pid = jint(req, "partition", 0), key = jint(req, "key", 0);
-    const char *val = json_string_value(json_object_get(req, "value")), *text = json_string_value(json_object_get(req, "key"));
+    const char *val = json_string_value(json_object_get(req, "value")),
+               *text = json_string_value(json_object_get(req, "key"));
     uint64_t id = full_id(tenant, low);
     for (uint32_t i = 0; i < h->shm->n_pg; i++)
         for (int k = 0; k < pg_at(h, i)->n_parts; k++) {
@@ -294,8 +295,9 @@ json_t *workload_insert(struct host *h, const json_t *req)
             struct row_change c;
             uint8_t kb[8];
             stbe64(kb, (uint64_t)key);
-            row_change(p, json_is_true(json_object_get(req, "delete")) ? OP_DELETE : OP_PUT, text ? (const uint8_t *)text : kb, text ? strlen(text) : 8,
-                       (const uint8_t *)(val ? val : ""), val ? strlen(val) : 0, &c);
+            row_change(p, json_is_true(json_object_get(req, "delete")) ? OP_DELETE : OP_PUT,
+                       text ? (const uint8_t *)text : kb, text ? strlen(text) : 8, (const uint8_t *)(val ? val : ""),
+                       val ? strlen(val) : 0, &c);
             int64_t v = -1;
             for (int t = 0; t < 100 && v < 0; t++) {
                 v = tx_single(h, i, c.c, c.n);
