@@ -158,6 +158,15 @@ static int load_rows(const struct loading *l, const json_t *pg, const struct pg_
 
 /* ---- schema */
 
+/* JSON has two ways to say yes; the store's rows know one. */
+static void plain_numbers(json_t *row)
+{
+    const char *name;
+    json_t *v;
+    json_object_foreach(row, name, v) if (json_is_boolean(v))
+        json_object_set_new(row, name, json_integer(json_is_true(v)));
+}
+
 /* Keeps the newest row of each id; keys are "<16 hex id>/<20 digits schema version>" and ascend. */
 static int read_history(const struct loading *l, uint64_t low, json_t *into)
 {
@@ -169,6 +178,7 @@ static int read_history(const struct loading *l, uint64_t low, json_t *into)
     for (; !rc && more > 0; more = next_record(&r)) {
         json_t *row = json_loadb((const char *)r.val, r.row.vlen, 0, NULL);
         char id[32];
+        plain_numbers(row);
         snprintf(id, sizeof id, "%.16s", r.row.klen >= 16 ? (const char *)r.key : "");
         if (!json_is_object(row) || r.row.klen != 37)
             rc = -4016;
@@ -302,7 +312,9 @@ static void publish_ddl(const struct loading *l)
         return;
     for (; more > 0; more = next_record(&r)) {
         json_t *op = json_loadb((const char *)r.val, r.row.vlen, 0, NULL);
-        ddl_publish(l->h, l->want->tenant_id, jint(op, "schema_version"), (uint64_t)jint(op, "table_id"),
+        char version[24];
+        snprintf(version, sizeof version, "%.*s", (int)(r.row.klen < 20 ? r.row.klen : 20), (const char *)r.key);
+        ddl_publish(l->h, l->want->tenant_id, strtoll(version, NULL, 10), (uint64_t)jint(op, "table_id"),
                     (uint64_t)jint(op, "tablegroup_id"), (int)jint(op, "operation_type"));
         json_decref(op);
     }
