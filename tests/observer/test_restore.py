@@ -102,10 +102,10 @@ class Restore(unittest.TestCase):
         with open(os.path.join(self.dir, "shared", "restore", str(job), "result.json")) as f:
             result = json.load(f)
         answer = self.ctl("digest", f"tenant={tenant}")
-        self.assertEqual(answer["digest"], result["tenant_digest"])
+        self.assertEqual(answer["sha256"], result["tenant_digest"])
         for host in (1, 2, 3):
             own = self.ctl("store_digest", f"tenant={tenant}", f"host={host}")
-            self.assertEqual(own["digest"], result["tenant_digest"], f"host {host}")
+            self.assertEqual(own["sha256"], result["tenant_digest"], f"host {host}")
         for pg in result["pgs"]:
             want = self.tree.world.expected(pg["table_id"], pg["partition_id"], until)
             self.assertEqual(pg["rows"], len(want))

@@ -23,7 +23,7 @@ ACCOUNTS = {
     "coordinator": ("coordinator@sys", "coordinator-pw"),
     "agent": ("agent@sys", "agent-pw"),
     "blank": ("blank@sys", ""),
-    "pin": ("pin@t1", "pin-pw"),
+    "pin": ("pin@t1001", "pin-pw"),
 }
 
 
@@ -88,7 +88,7 @@ class Login(Case):
             ("agent@sys", "wrong", 1045),
             ("agent@sys", "", 1045),
             ("nobody@sys", "agent-pw", 1045),
-            ("agent@t1", "agent-pw", 1045),
+            ("agent@t1001", "agent-pw", 1045),
             ("agent@nowhere", "agent-pw", 5160),
             ("agent@sys#other", "agent-pw", 4666),
         ]
@@ -320,9 +320,9 @@ class Statements(Case):
     def test_minor_freeze(self):
         c = self.connect()
         c.query("ALTER SYSTEM MINOR FREEZE")
-        c.query("ALTER SYSTEM MINOR FREEZE TENANT = (t1, sys)")
-        c.query("ALTER SYSTEM MINOR FREEZE TENANT t1")
-        self.refused(1064, c, "ALTER SYSTEM MINOR FREEZE TENANT = (t1")
+        c.query("ALTER SYSTEM MINOR FREEZE TENANT = (t1001, sys)")
+        c.query("ALTER SYSTEM MINOR FREEZE TENANT t1001")
+        self.refused(1064, c, "ALTER SYSTEM MINOR FREEZE TENANT = (t1001")
         with self.assertRaises(SqlError) as e:
             c.query("ALTER SYSTEM MINOR FREEZE TENANT = nowhere")
         self.assertEqual(e.exception.number, 5157)
@@ -338,7 +338,7 @@ class Restore(Case):
         self.c.query("ALTER SYSTEM SET restore_concurrency = 10")
         self.c.query("ALTER SYSTEM CLEAR RESTORE SOURCE")
 
-    def restore(self, number, dest="new1", src="t1", at=" AT 'file:///nowhere'", until="2026-01-01 00:00:00", pool="test_free", option=None):
+    def restore(self, number, dest="new1", src="t1001", at=" AT 'file:///nowhere'", until="2026-01-01 00:00:00", pool="test_free", option=None):
         sql = f"ALTER SYSTEM RESTORE {dest} FROM {src}{at} UNTIL '{until}' WITH '{option or self.OPTION % pool}'"
         with self.assertRaises(SqlError) as e:
             self.c.query(sql)
@@ -367,7 +367,7 @@ class Restore(Case):
             self.restore(4626, pool=rows[0][0])
 
     def test_tenant_must_be_new(self):
-        self.restore(5156, dest="t1")
+        self.restore(5156, dest="t1001")
 
     def test_option_must_be_whole(self):
         for option in ("backup_cluster_name=a&pool_list=p", "backup_cluster_id=1&pool_list=p", "backup_cluster_name=a&backup_cluster_id=1",
@@ -395,7 +395,7 @@ class Restore(Case):
 
     def test_no_backup_there(self):
         with self.assertRaises(SqlError):
-            self.c.query(f"ALTER SYSTEM RESTORE new1 FROM t1 AT 'file:///nowhere' UNTIL '2026-01-01' WITH '{self.OPTION % 'test_free'}'")
+            self.c.query(f"ALTER SYSTEM RESTORE new1 FROM t1001 AT 'file:///nowhere' UNTIL '2026-01-01' WITH '{self.OPTION % 'test_free'}'")
         self.assertEqual(self.c.query("SELECT * FROM __all_restore_info"), [])
 
 
