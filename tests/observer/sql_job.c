@@ -20,12 +20,14 @@
 
 extern char **environ;
 
+#define JOB_PATH 600 /* bytes of a job's folder */
+
 struct job {
     struct job *next;
     struct host *host;
     pthread_t thread;
     int64_t id, tenant_id;
-    char dir[600];
+    char dir[JOB_PATH];
     bool done; /* the thread may be joined */
 };
 
@@ -256,15 +258,19 @@ static json_t *make_request(struct host *h, sqlite3 *db, const struct obs_restor
         "primary_zone", o->primary_zone, "pool_list", o->pool_list, "table_list");
 }
 
-static bool make_dir(struct host *h, const char *name, char *dir, size_t cap)
+/* C/restore/<name> */
+static bool make_dir(struct host *h, const char *name, char dir[JOB_PATH])
 {
     const char *db = host_cluster_db(h);
     const char *slash = strrchr(db, '/');
-    int base = slash ? (int)(slash - db) : 0;
-    snprintf(dir, cap, "%.*s/restore", base, db);
+    size_t base = slash ? (size_t)(slash - db) : 0;
+    if (base + strlen("/restore/") + strlen(name) >= JOB_PATH)
+        return false;
+    memcpy(dir, db, base);
+    strcpy(dir + base, "/restore");
     if (mkdir(dir, 0755) != 0 && errno != EEXIST)
         return false;
-    snprintf(dir, cap, "%.*s/restore/%s", base, db, name);
+    strcat(strcat(dir, "/"), name);
     return mkdir(dir, 0755) == 0 || errno == EEXIST;
 }
 
@@ -287,7 +293,7 @@ static int preview(struct host *h, sqlite3 *db, const struct obs_restore *r, con
     snprintf(name, sizeof name, "preview_%d_%d", host_self(h)->id, ++serial);
     json_t *request = make_request(h, db, r, o, 0, 0);
     json_object_set_new(request, "preview", json_true());
-    bool ok = make_dir(h, name, j.dir, sizeof j.dir) && write_request(j.dir, request);
+    bool ok = make_dir(h, name, j.dir) && write_request(j.dir, request);
     json_decref(request);
     pid_t pid = ok ? start_reader(h, j.dir) : -1;
     if (pid < 0 || !watch_reader(pid, &j, NULL))
@@ -313,10 +319,10 @@ static int make_job(struct host *h, sqlite3 *db, const struct obs_restore *r, co
                             "__all_tenant UNION ALL SELECT tenant_id FROM __all_tenant_history UNION ALL SELECT "
                             "value FROM __all_restore_info WHERE name = 'tenant_id' UNION ALL SELECT tenant_id "
                             "FROM __all_restore_history)");
-    char name[24], dir[600];
+    char name[24], dir[JOB_PATH];
     snprintf(name, sizeof name, "%" PRId64, id);
     json_t *request = make_request(h, db, r, o, id, tenant);
-    bool ok = make_dir(h, name, dir, sizeof dir) && write_request(dir, request);
+    bool ok = make_dir(h, name, dir) && write_request(dir, request);
     ok = ok && job_insert(h, db, r, o, request, dir);
     ok = sqlite3_exec(db, ok ? "COMMIT" : "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK && ok;
     json_decref(request);
