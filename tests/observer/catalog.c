@@ -123,15 +123,18 @@ char *catalog_text(struct host *h, const char *sql, const char *kinds, ...)
     return out;
 }
 
+static int depth; /* of nested catalog_begin; under db_mu */
+
 void catalog_begin(struct host *h)
 {
     pthread_mutex_lock(&h->db_mu);
-    sqlite3_exec(h->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (depth++ == 0)
+        sqlite3_exec(h->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
 }
 
 int catalog_end(struct host *h)
 {
-    int rc = sqlite3_exec(h->db, "COMMIT", NULL, NULL, NULL);
+    int rc = --depth ? SQLITE_OK : sqlite3_exec(h->db, "COMMIT", NULL, NULL, NULL);
     if (rc != SQLITE_OK)
         sqlite3_exec(h->db, "ROLLBACK", NULL, NULL, NULL);
     pthread_mutex_unlock(&h->db_mu);
@@ -255,11 +258,13 @@ static void first_rows(struct host *h)
                  "compatibility_mode, drop_tenant_time, status, in_recyclebin) VALUES (?, ?, 1, 'sys', ?, ?, ?, 0, -1, "
                  "'TENANT_STATUS_NORMAL', 0)",
                  "sssss", now, now, zones.p, h->members[0].zone, "FULL{1}");
-    catalog_exec(h,
-                 "INSERT INTO __all_tenant_history (gmt_create, gmt_modified, tenant_id, schema_version, is_deleted, "
-                 "tenant_name, zone_list) "
-                 "VALUES (?, ?, 1, 1, 0, 'sys', ?)",
-                 "sss", now, now, zones.p);
+    catalog_exec(
+        h,
+        "INSERT INTO __all_tenant_history (gmt_create, gmt_modified, tenant_id, schema_version, is_deleted, "
+        "tenant_name, zone_list, primary_zone, locality, compatibility_mode, drop_tenant_time, status, "
+        "in_recyclebin) SELECT gmt_create, gmt_modified, tenant_id, 1, 0, tenant_name, zone_list, primary_zone, "
+        "locality, compatibility_mode, drop_tenant_time, status, in_recyclebin FROM __all_tenant",
+        "");
     catalog_exec(h,
                  "INSERT INTO __all_backup_log_archive_status_v2 (gmt_create, gmt_modified, tenant_id, incarnation, "
                  "log_archive_round, status, "
@@ -300,11 +305,11 @@ int catalog_open(struct host *h)
         sqlite3_free(err);
     }
     sqlite3_exec(h->db, OWN_TABLES, NULL, NULL, NULL);
+    if (!rc && !catalog_int(h, 0, "SELECT 1 FROM __all_tenant", ""))
+        first_rows(h); /* in the same transaction: hosts start together, and one of them makes the rows */
     catalog_end(h);
     if (rc)
         return rc;
-    if (!catalog_int(h, 0, "SELECT 1 FROM __all_tenant", ""))
-        first_rows(h);
     default_params(h);
     char now[32];
     time_text(clock_us(h), now);
@@ -313,7 +318,7 @@ int catalog_open(struct host *h)
         h,
         "INSERT OR REPLACE INTO __all_server (gmt_create, gmt_modified, svr_ip, svr_port, id, zone, inner_port, "
         "with_rootserver, "
-        "status, build_version, stop_time, start_service_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'ACTIVE', ?, 0, ?)",
+        "status, build_version, stop_time, start_service_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'active', ?, 0, ?)",
         "sssiisiisi", now, now, me->ip, (int64_t)me->rpc_port, (int64_t)me->id, me->zone, (int64_t)me->sql_port,
         (int64_t)(me->id == 1), "3.1.5_10010012022091510-3020104(Sep 15 2022 10:00:00)", clock_us(h));
 }
@@ -397,7 +402,7 @@ void catalog_sync(struct host *h)
     for (int k = 0; k < h->n_members; k++) {
         bool now = host_alive(h, k + 1);
         if (now != alive[k])
-            catalog_exec(h, "UPDATE __all_server SET status = ? WHERE id = ?", "si", now ? "ACTIVE" : "INACTIVE",
+            catalog_exec(h, "UPDATE __all_server SET status = ? WHERE id = ?", "si", now ? "active" : "inactive",
                          (int64_t)k + 1);
         alive[k] = now;
     }
