@@ -7,6 +7,19 @@
 
 /* clang-format off */
 #define OBV_FAULT_POINTS(X)                                                                                            \
+    X("archive.after_append", "agent/job/archive_media.c: blocks are appended, not synced")                            \
+    X("archive.after_index", "agent/job/archive_media.c: index record durable, next data file not begun")              \
+    X("archive.after_key", "agent/job/archive_media.c: archive_key is put, no kickoff block yet")                      \
+    X("archive.after_kickoff", "agent/job/archive_media.c: kickoff block appended, not synced")                        \
+    X("archive.after_sync", "agent/job/archive_loop.c: appends durable, not published to the report")                  \
+    X("archive.append", "agent/job/archive_media.c: error: an append fails")                                           \
+    X("archive.before_index", "agent/job/archive_media.c: data file full and durable, no index record yet")            \
+    X("archive.before_key", "agent/job/archive_media.c: start of a PG known, nothing written")                         \
+    X("archive.before_report", "agent/job/archive.c: before a report is made")                                         \
+    X("archive.before_sync", "agent/job/archive_loop.c: all appends of a cycle done")                                  \
+    X("archive.sync", "agent/job/archive_loop.c: error: a sync fails")                                                 \
+    X("archive.takeover_indexed", "agent/job/archive_resume.c: a left data file has got its index record")             \
+    X("archive.takeover_listed", "agent/job/archive_resume.c: a PG's files are listed, nothing closed yet")            \
     X("backup.before_fencing", "agent/job/backup_pg.c: all blocks are stored, result and metas are not journalled")    \
     X("backup.before_major_index", "agent/job/backup_pg.c: the minor index is stored, the fence is not")               \
     X("backup.before_meta_file", "agent/job/meta.c: both meta files are written, none is stored")                      \
@@ -34,7 +47,7 @@
 
 #define OBV_FAULT_BUGS(X)                                                                                              \
     X("bug.drop_block", "agent/job/backup_copy.c: a macroblock is left out of the copy")                               \
-    X("bug.wrong_log_range", "agent/job/archive.c: the checkpoint passes a log that is not stored")                    \
+    X("bug.wrong_log_range", "agent/job/archive_media.c: one committed log is left out of its block")                  \
     X("bug.wrong_trans_sstable", "agent/job/bugs.c: blocks of a transaction-state sstable are those of another PG")
 /* clang-format on */
 

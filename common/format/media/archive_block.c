@@ -178,7 +178,7 @@ obv_code obv_archive_payload_unpack(obv_span payload, obv_buf *scratch, obv_span
 
 #define KICKOFF_FREEZE_VERSION 1
 
-void obv_archive_kickoff_emit(const obv_pg_key *pg, const obv_archive_start *s, int64_t checkpoint_ts, int64_t now_us,
+void obv_archive_kickoff_emit(const obv_pg_key *pg, const obv_archive_base *s, int64_t checkpoint_ts, int64_t now_us,
                               obv_buf *out)
 {
     uint8_t body[64];

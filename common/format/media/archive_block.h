@@ -55,17 +55,17 @@ static inline uint32_t obv_archive_block_bound(uint32_t raw)
 
 /* Where a PG's log begins in a round: values of log start_log_id - 1, kept in kickoff, index records and archive_key.
  */
-typedef struct obv_archive_start {
+typedef struct obv_archive_base {
     uint64_t start_log_id;
     int64_t start_ts;         /* us */
     int64_t snapshot_version; /* us */
     int64_t log_submit_ts;    /* us */
     int64_t clog_epoch_id;
     int64_t accum;
-} obv_archive_start;
+} obv_archive_base;
 
 /** Appends the kickoff entry (the payload of a PG's first block in a round). */
-void obv_archive_kickoff_emit(const obv_pg_key *pg, const obv_archive_start *s, int64_t checkpoint_ts, int64_t now_us,
+void obv_archive_kickoff_emit(const obv_pg_key *pg, const obv_archive_base *s, int64_t checkpoint_ts, int64_t now_us,
                               obv_buf *out);
 typedef struct obv_archive_kickoff {
     uint64_t start_log_id;

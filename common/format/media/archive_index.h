@@ -19,7 +19,7 @@ typedef struct obv_archive_index {
     int64_t min_log_ts;
     uint64_t max_log_id;
     int64_t max_checkpoint_ts, max_log_submit_ts;
-    obv_archive_start start;
+    obv_archive_base start;
 } obv_archive_index;
 
 /** Record at the start of @p in. OBV_E_CORRUPT: short, magic, length, version, checksum. */

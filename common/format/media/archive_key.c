@@ -54,7 +54,7 @@ void obv_archive_key_emit(const obv_archive_key *k, obv_buf *out)
     obv_put_be64(out, checksum_of(k));
 }
 
-obv_archive_key obv_archive_key_first(const obv_archive_start *s, int64_t checkpoint_ts)
+obv_archive_key obv_archive_key_first(const obv_archive_base *s, int64_t checkpoint_ts)
 {
     return (obv_archive_key){
         .first_piece = true,

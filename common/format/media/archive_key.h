@@ -18,6 +18,6 @@ typedef struct obv_archive_key {
 OBV_CHECK obv_code obv_archive_key_parse(obv_span in, obv_archive_key *out, obv_err *err);
 void obv_archive_key_emit(const obv_archive_key *k, obv_buf *out);
 /** The form of a PG's first piece: an ineffective record that states where the log begins. */
-obv_archive_key obv_archive_key_first(const obv_archive_start *s, int64_t checkpoint_ts);
+obv_archive_key obv_archive_key_first(const obv_archive_base *s, int64_t checkpoint_ts);
 
 #endif

@@ -6,7 +6,7 @@
 #include "format/media/archive_key.h"
 #include "test.h"
 
-static const obv_archive_start START = {
+static const obv_archive_base START = {
     .start_log_id = 101,
     .start_ts = 1666990000000000,
     .snapshot_version = 1666980000000000,

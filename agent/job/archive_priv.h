@@ -1,0 +1,216 @@
+/* archive_priv.h - inside of the archive job
+ *
+ * archive.c         life cycle, assignment pages, report
+ * archive_loop.c    the job's thread: switch assignment, bring PGs up, read, append, sync, publish
+ * archive_media.c   a PG's files: archive_key, kickoff, blocks, file switch, index records
+ * archive_resume.c  what an earlier epoch left of a PG: take-over by reading media
+ * archive_scan.c    one data file, block by block
+ * archive_sample.c  checkpoints out of samples; the sampling thread
+ * archive_sql.c     samples of the local OBServer
+ *
+ * Locks: `mu` guards what is marked so. Everything else of a PG belongs to the job's thread, which lends a PG to one of
+ * its helpers at a time.
+ */
+#ifndef OBV_AGENT_JOB_ARCHIVE_PRIV_H
+#define OBV_AGENT_JOB_ARCHIVE_PRIV_H
+
+#include "format/media/archive_index.h"
+#include "format/media/archive_paths.h"
+#include "job/archive.h"
+#include "source/clog.h"
+
+#include <pthread.h>
+
+#define OBV_ARCHIVE_WORKERS_MAX 16u
+#define OBV_ARCHIVE_SAMPLES 8u
+
+/* ---- what the job needs of the OBServer; tests put their own */
+
+typedef struct obv_archive_origin {
+    obv_pg_key key; /* with the server's own assist */
+    bool restoring;
+    obv_archive_base base; /* of an existing PG; start_ts and log_submit_ts are the same here */
+} obv_archive_origin;
+
+/* One row of each local table, as gathered. */
+typedef struct obv_archive_row {
+    uint64_t table_id;
+    int64_t partition_id;
+    int64_t readable_ts; /* weak_read_timestamp; 0 = none */
+    uint64_t last_log_id;
+    int64_t leader_epoch;
+    bool leader; /* role in clog_stat */
+    bool has_stat, has_readable, has_epoch;
+} obv_archive_row;
+
+typedef struct obv_archive_sampled {
+    int64_t began_at, ended_at; /* wall us around all queries */
+    obv_archive_row *rows;      /* sorted by table, partition; malloc'ed */
+    size_t count;
+    uint64_t oldest_clog_file;
+    bool one_phase_commit;
+} obv_archive_sampled;
+
+typedef struct obv_archive_hooks {
+    void *ctx;
+    obv_code (*origin)(void *ctx, const obv_pg_key *pg, const obv_cancel *c, obv_archive_origin *out, obv_err *err);
+    /** Readable times first, then last log ids. */
+    obv_code (*sample)(void *ctx, const obv_cancel *c, obv_archive_sampled *out, obv_err *err);
+    void (*close)(void *ctx);
+} obv_archive_hooks;
+
+/** As obv_archive_start with hooks of the caller; they are closed by obv_archive_end, not when this fails. */
+OBV_CHECK obv_code obv_archive_start_with(const obv_archive_config *cfg, const obv_archive_hooks *hooks,
+                                          obv_archive **out, obv_err *err);
+
+/* ---- one PG */
+
+/* State of a PG on media, by what was appended (not yet synced). */
+typedef struct obv_archive_media {
+    bool known; /* start is */
+    bool has_key;
+    bool kicked; /* a kickoff block exists */
+    obv_archive_base start;
+    uint64_t last_log_id;
+    int64_t accum, epoch_id; /* of last_log_id */
+    int64_t submit_ts;       /* greatest so far */
+    int64_t checkpoint;      /* greatest of archived checkpoint logs */
+    bool offline;            /* the PG's last log is archived */
+    uint64_t data_file;
+    uint32_t data_at; /* its length; 0 = not created */
+    uint64_t file_min_log_id;
+    int64_t file_min_ts;
+    uint64_t index_file;
+    uint32_t index_at;
+} obv_archive_media;
+
+enum obv_archive_stage {
+    OBV_PG_NEW,    /* media must be read before anything is written */
+    OBV_PG_FIRST,  /* waits for log 1, whose time its kickoff needs */
+    OBV_PG_READY,  /* appends */
+    OBV_PG_FAILED, /* its log has a hole or is damaged: not before another epoch */
+};
+
+typedef struct obv_archive_sample {
+    int64_t readable_ts;
+    uint64_t last_log_id;
+    int64_t began_at, ended_at;
+} obv_archive_sample;
+
+typedef struct obv_archive_pg {
+    obv_archive_assign assign;
+    obv_pg_key key; /* as assigned, with the server's assist once known; changed by the loop under mu */
+    enum obv_archive_stage stage;
+    obv_archive_media media;
+    obv_clog_pg pos;
+    bool dirty;
+    bool adrift;        /* a step failed half-way: media says nothing reliable until it is read again */
+    uint32_t synced_at; /* length of media.data_file up to which it is durable */
+    /* After a failed sync: what lies behind distrust_at of that file may never have reached the disk. */
+    uint64_t distrust_file;
+    uint32_t distrust_at;
+    int64_t retry_at_ns;
+    uint32_t retries;
+    uint64_t bytes_in, bytes_out;
+    obv_err error;
+
+    /* guarded by mu: only durable things */
+    struct {
+        bool started, offline, failed;
+        uint64_t log_id;
+        int64_t start_ts, checkpoint_logged;
+        uint64_t bytes_in, bytes_out;
+        obv_err error;
+    } done;
+    int64_t checkpoint; /* guarded by mu, as all below */
+    int64_t checkpoint_began_at, checkpoint_ended_at;
+    obv_archive_sample samples[OBV_ARCHIVE_SAMPLES]; /* oldest first */
+    uint32_t sample_count;
+    int64_t seen_epoch; /* leader epoch at the end of the last sampling; 0 = was not leader */
+} obv_archive_pg;
+
+/* ---- the job */
+
+typedef struct obv_archive_list {
+    uint64_t revision;
+    uint32_t total, received;
+    bool stop;
+    uint32_t flush_ms, compressor;
+    obv_archive_place place;
+    obv_archive_assign *pgs;
+} obv_archive_list;
+
+typedef struct obv_archive_worker {
+    obv_buf raw, payload, out;
+} obv_archive_worker;
+
+struct obv_archive {
+    obv_archive_config cfg;
+    char *texts[4]; /* copies of the config's strings */
+    obv_archive_hooks hooks;
+    obv_cancel *cancel;
+    pthread_t loop, sampler;
+    bool loop_runs, sampler_runs;
+    pthread_mutex_t mu;
+    pthread_cond_t wake;
+
+    /* guarded by mu */
+    obv_archive_list incoming, pending;
+    bool has_pending;
+    obv_archive_pg **pgs; /* sorted by table, partition; changed by the loop only */
+    size_t pg_count;
+    uint64_t revision; /* in force */
+    bool stopped;
+    obv_err loop_error, sample_error;
+    obv_clog_files files;
+    uint64_t oldest_clog_file;
+
+    /* the loop's own */
+    bool has_place, stop;
+    obv_archive_place place;
+    uint32_t flush_ms;
+    enum obv_archive_compressor compressor;
+    obv_clog_source *clog;
+    obv_archive_worker workers[OBV_ARCHIVE_WORKERS_MAX];
+};
+
+/* Order of PGs by what SQL and names know of them. */
+int obv_archive_order(uint64_t table_a, int64_t partition_a, uint64_t table_b, int64_t partition_b);
+
+void *obv_archive_loop(void *archive);
+void *obv_archive_sampler(void *archive);
+
+/* ---- archive_media.c */
+/** archive_key and kickoff block of a PG whose start is known; the append is not synced. */
+OBV_CHECK obv_code obv_archive_kick_off(obv_archive *a, obv_archive_pg *pg, obv_archive_worker *w, obv_err *err);
+/** Appends logs, the next ones of the PG, as blocks; switches files. Not synced. */
+OBV_CHECK obv_code obv_archive_append(obv_archive *a, obv_archive_pg *pg, obv_archive_worker *w,
+                                      const obv_clog_log *logs, size_t n, obv_err *err);
+/** Appends one index record and syncs it; a new index file when the present one is full. */
+OBV_CHECK obv_code obv_archive_add_index(obv_archive *a, obv_archive_pg *pg, const obv_archive_index *r, obv_err *err);
+/** Record of the PG's progress for data file `file_id`. */
+obv_archive_index obv_archive_index_of(const obv_archive_media *m, uint64_t file_id, bool effective);
+
+/* ---- archive_resume.c, archive_scan.c */
+/** Reads the PG's files, closes what an earlier writer left open, and sets pg->media; known = false: there is nothing.
+ */
+OBV_CHECK obv_code obv_archive_resume(obv_archive *a, obv_archive_pg *pg, obv_err *err);
+
+typedef struct obv_archive_scan {
+    uint64_t size;      /* of the file */
+    uint64_t valid_end; /* where good blocks end */
+    bool any;           /* a good block */
+    bool torn_only;     /* behind valid_end nothing that a reader would stumble over: less than one block */
+    bool later_block;   /* a good block lies behind damage */
+    uint64_t min_log_id;
+    int64_t min_log_ts;
+} obv_archive_scan;
+/** Follows a data file from the PG's progress on; m advances over its logs. Bytes from `trust` on are not looked at. */
+OBV_CHECK obv_code obv_archive_scan_data(obv_archive *a, const obv_archive_pg *pg, const char *key, uint64_t trust,
+                                         obv_archive_media *m, obv_archive_scan *out, obv_err *err);
+
+/* ---- archive_sample.c; mu is held */
+void obv_archive_publish(obv_archive_pg *pg, bool synced);
+void obv_archive_settle(obv_archive_pg *pg);
+
+#endif

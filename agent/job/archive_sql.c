@@ -1,0 +1,222 @@
+/* archive_sql.c - the job on a real OBServer: samples by three queries for all its PGs (docs/sql.md, "Agent") */
+#include "base/clock.h"
+#include "base/mysql.h"
+#include "job/archive_priv.h"
+#include "source/observer.h"
+
+#include <stdio.h>
+
+#define MAX_ROWS (256u << 10) /* of one table */
+#define SETTINGS_EVERY_NS (60 * OBV_NS_PER_S)
+
+typedef struct sql {
+    obv_mysql *db;
+    char ip[64], user[256], password_file[1024];
+    uint16_t rpc_port, sql_port;
+    obv_source *observer;
+    int64_t settings_at_ns;
+    bool one_phase_commit;
+} sql;
+
+/* Rows under construction: one a PG of the first query, sorted; the other queries fill them up. */
+typedef struct rows {
+    obv_archive_row *v;
+    size_t count, cap;
+} rows;
+
+static int by_key(const void *a, const void *b)
+{
+    const obv_archive_row *x = a, *y = b;
+    return obv_archive_order(x->table_id, x->partition_id, y->table_id, y->partition_id);
+}
+
+static obv_archive_row *add(rows *r, obv_err *err)
+{
+    if (r->count == r->cap) {
+        const size_t cap = r->cap ? r->cap * 2 : 1024;
+        obv_archive_row *grown = realloc(r->v, cap * sizeof *grown);
+        if (!grown) {
+            (void)obv_fail(err, OBV_E_NOMEM, 0, "rows of the OBServer");
+            return NULL;
+        }
+        r->v = grown;
+        r->cap = cap;
+    }
+    r->v[r->count] = (obv_archive_row){0};
+    return &r->v[r->count++];
+}
+
+static obv_code key_of(const obv_mysql_row *row, obv_archive_row *out, obv_err *err)
+{
+    OBV_TRY(obv_mysql_u64(row, 0, &out->table_id, err));
+    return obv_mysql_i64(row, 1, &out->partition_id, err);
+}
+
+static obv_code readable_row(void *ctx, const obv_mysql_row *row, obv_err *err)
+{
+    rows *r = ctx;
+    obv_archive_row *to = add(r, err);
+    if (!to)
+        return OBV_E_NOMEM;
+    OBV_TRY(key_of(row, to, err));
+    to->has_readable = true;
+    return obv_mysql_i64(row, 2, &to->readable_ts, err);
+}
+
+/* The row of the first query, NULL if this PG appeared only later: it is seen in the next sampling. */
+static obv_archive_row *find(rows *r, const obv_archive_row *key)
+{
+    return r->count ? bsearch(key, r->v, r->count, sizeof *r->v, by_key) : NULL;
+}
+
+static obv_code stat_row(void *ctx, const obv_mysql_row *row, obv_err *err)
+{
+    obv_archive_row key = {0};
+    OBV_TRY(key_of(row, &key, err));
+    obv_archive_row *to = find(ctx, &key);
+    if (!to)
+        return OBV_OK;
+    char role[32];
+    OBV_TRY(obv_mysql_text(row, 2, role, sizeof role, err));
+    to->leader = strcmp(role, "LEADER") == 0;
+    to->has_stat = true;
+    return obv_mysql_u64(row, 3, &to->last_log_id, err);
+}
+
+static obv_code epoch_row(void *ctx, const obv_mysql_row *row, obv_err *err)
+{
+    obv_archive_row key = {0};
+    OBV_TRY(key_of(row, &key, err));
+    obv_archive_row *to = find(ctx, &key);
+    if (!to)
+        return OBV_OK;
+    to->has_epoch = true;
+    return obv_mysql_i64(row, 2, &to->leader_epoch, err);
+}
+
+static obv_code file_row(void *ctx, const obv_mysql_row *row, obv_err *err)
+{
+    return obv_mysql_u64(row, 0, &((obv_archive_sampled *)ctx)->oldest_clog_file, err);
+}
+
+static obv_code setting_row(void *ctx, const obv_mysql_row *row, obv_err *err)
+{
+    char value[16];
+    OBV_TRY(obv_mysql_text(row, 0, value, sizeof value, err));
+    ((sql *)ctx)->one_phase_commit = strcasecmp(value, "True") == 0 || strcmp(value, "1") == 0;
+    return OBV_OK;
+}
+
+static obv_code query(sql *s, const char *columns, const char *table, const char *more, uint32_t column_count,
+                      obv_mysql_row_fn *fn, void *ctx, obv_err *err)
+{
+    char text[512];
+    (void)snprintf(text, sizeof text, "SELECT %s FROM oceanbase.%s WHERE svr_ip = '%s' AND svr_port = %u%s", columns,
+                   table, s->ip, s->rpc_port, more);
+    return obv_mysql_query(s->db, text, column_count, MAX_ROWS, fn, ctx, err);
+}
+
+/* The order matters: readable times, then last log ids, then epochs. */
+static obv_code gather(sql *s, rows *r, obv_archive_sampled *out, obv_err *err)
+{
+    OBV_TRY(query(s, "table_id, partition_idx, weak_read_timestamp", "__all_virtual_partition_info", "", 3,
+                  readable_row, r, err));
+    if (r->count > 1)
+        qsort(r->v, r->count, sizeof *r->v, by_key);
+    OBV_TRY(query(s, "table_id, partition_idx, role, last_log_id", "__all_virtual_clog_stat", "", 4, stat_row, r, err));
+    OBV_TRY(query(s, "table_id, partition_idx, leader_epoch", "__all_virtual_election_info", "", 3, epoch_row, r, err));
+    OBV_TRY(query(s, "user_clog_min_using_file_id", "__all_virtual_server_clog_stat", "", 1, file_row, out, err));
+    if (s->settings_at_ns == 0 || obv_mono_ns() - s->settings_at_ns > SETTINGS_EVERY_NS) {
+        OBV_TRY(query(s, "value", "__all_virtual_sys_parameter_stat", " AND name = 'enable_one_phase_commit'", 1,
+                      setting_row, s, err));
+        s->settings_at_ns = obv_mono_ns();
+    }
+    return OBV_OK;
+}
+
+static obv_code sample(void *ctx, const obv_cancel *c, obv_archive_sampled *out, obv_err *err)
+{
+    sql *s = ctx;
+    OBV_TRY(obv_cancel_check(c, "sampling", err));
+    if (!s->db) {
+        const obv_mysql_config cfg = {
+            .host = s->ip, .port = s->sql_port, .user = s->user, .password_file = s->password_file};
+        OBV_TRY(obv_mysql_open(&cfg, &s->db, err));
+    }
+    rows r = {0};
+    obv_archive_sampled got = {.began_at = obv_now_us()};
+    const obv_code code = gather(s, &r, &got, err);
+    if (code != OBV_OK) {
+        free(r.v);
+        obv_mysql_drop(&s->db);
+        s->db = NULL;
+        return code;
+    }
+    got.ended_at = obv_now_us();
+    got.rows = r.v;
+    got.count = r.count;
+    got.one_phase_commit = s->one_phase_commit;
+    *out = got;
+    return OBV_OK;
+}
+
+static obv_code origin(void *ctx, const obv_pg_key *pg, const obv_cancel *c, obv_archive_origin *out, obv_err *err)
+{
+    const sql *s = ctx;
+    obv_observer_pg_info i = {0};
+    OBV_TRY(obv_observer_fetch_pg_info(s->observer, pg, c, &i, err));
+    *out = (obv_archive_origin){
+        .key = i.key,
+        .restoring = i.is_restore != 0,
+        .base =
+            {
+                .start_log_id = i.last_replay_log_id + 1,
+                .start_ts = i.last_submit_ts,
+                .snapshot_version = i.publish_version,
+                .log_submit_ts = i.last_submit_ts,
+                .clog_epoch_id = i.epoch_id,
+                .accum = i.accumulate_checksum,
+            },
+    };
+    obv_observer_pg_info_fini(&i);
+    return OBV_OK;
+}
+
+static void close_sql(void *ctx)
+{
+    sql *s = ctx;
+    obv_mysql_drop(&s->db);
+    free(s);
+}
+
+static obv_code sql_hooks(const obv_archive_config *cfg, obv_archive_hooks *out, obv_err *err)
+{
+    sql *s = calloc(1, sizeof *s);
+    if (!s)
+        return obv_fail(err, OBV_E_NOMEM, 0, "archive job");
+    s->rpc_port = cfg->rpc_port;
+    s->sql_port = cfg->sql_port;
+    s->observer = cfg->observer;
+    const int a = snprintf(s->ip, sizeof s->ip, "%s", cfg->ip);
+    const int b = snprintf(s->user, sizeof s->user, "%s", cfg->user ? cfg->user : "");
+    const int d =
+        snprintf(s->password_file, sizeof s->password_file, "%s", cfg->password_file ? cfg->password_file : "");
+    /* the address goes into statements as it is */
+    if (a >= (int)sizeof s->ip || b >= (int)sizeof s->user || d >= (int)sizeof s->password_file ||
+        strspn(s->ip, "0123456789.") != strlen(s->ip) || s->ip[0] == '\0') {
+        free(s);
+        return obv_fail(err, OBV_E_CONFIG, 0, "the local OBServer's address \"%s\" or its account", cfg->ip);
+    }
+    *out = (obv_archive_hooks){.ctx = s, .origin = origin, .sample = sample, .close = close_sql};
+    return OBV_OK;
+}
+
+obv_code obv_archive_start(const obv_archive_config *cfg, obv_archive **out, obv_err *err)
+{
+    obv_archive_hooks hooks;
+    OBV_TRY(sql_hooks(cfg, &hooks, err));
+    const obv_code code = obv_archive_start_with(cfg, &hooks, out, err);
+    if (code != OBV_OK)
+        hooks.close(hooks.ctx);
+    return code;
+}
