@@ -55,14 +55,35 @@ class Tree:
         a.infos()
 
 
+def damaged_copy(tree, to):
+    """The same tree with bytes of the major blocks flipped."""
+    shutil.copytree(tree, to)
+    for base, _, files in os.walk(to):
+        if "macro_block_1.0" in files and "major_data" in base:
+            path = os.path.join(base, "macro_block_1.0")
+            with open(path, "rb") as f:
+                data = bytearray(f.read())
+            for at in range(300, len(data), 97):
+                data[at] ^= 1
+            with open(path, "wb") as f:
+                f.write(data)
+    return to
+
+
 class Restore(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.root = tempfile.mkdtemp(prefix="rst-")
         cls.addClassCleanup(shutil.rmtree, cls.root)
-        cls.tree = Tree(os.path.join(cls.root, "backup"))
+        os.chmod(cls.root, 0o755)
+        dest = os.path.join(cls.root, "dest")
+        os.mkdir(dest)
+        cls.tree = Tree(os.path.join(dest, "backup"))
+        cls.bad = damaged_copy(cls.tree.root, os.path.join(dest, "bad"))
         cls.dir = os.path.join(cls.root, "c")
         start = [LAUNCHER, "start", "--dir", cls.dir, "--hosts", HOSTS, "--empty", "--pools", "free1,free2,free3"]
+        if os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0:
+            start += ["--as-user", "65534:65534", "--mount-only", dest]  # nothing but the destination is to be seen
         out = subprocess.run(start, capture_output=True, text=True)
         if out.returncode:
             raise unittest.SkipTest("not built") if "not built" in out.stderr else AssertionError(out.stderr)
@@ -130,19 +151,7 @@ class Restore(unittest.TestCase):
         self.assertEqual(self.c.query("SELECT * FROM __all_restore_info"), [])
 
     def test_damage_found_on_the_way_ends_the_job(self):
-        bad = os.path.join(self.root, "bad")
-        shutil.copytree(self.tree.root, bad)
-        for base, _, files in os.walk(bad):
-            for name in files:
-                if name == "macro_block_1.0" and "major_data" in base:
-                    path = os.path.join(base, name)
-                    with open(path, "rb") as f:
-                        data = bytearray(f.read())
-                    for at in range(300, len(data), 97):
-                        data[at] ^= 1
-                    with open(path, "wb") as f:
-                        f.write(data)
-        (_, tenant, status, info), _ = self.restore("broken", "free3", self.tree.last, at="file://" + bad)
+        (_, tenant, status, info), _ = self.restore("broken", "free3", self.tree.last, at="file://" + self.bad)
         self.assertEqual(status, "RESTORE_FAIL")
         self.assertRegex(info, "^ret=-4")
         self.assertEqual(self.c.query(f"SELECT * FROM __all_tenant WHERE tenant_id = {tenant}"), [])
