@@ -108,8 +108,12 @@ obv_code obv_repository_read(obv_store *s, const char *cluster_name, uint64_t cl
         return obv_fail(err, OBV_E_CORRUPT, 0, "%s is larger than an identity can be", key);
     if (code != OBV_OK)
         return code;
-    if (parse(obv_buf_span(&text), &r, err) != OBV_OK)
+    const obv_code parsed = parse(obv_buf_span(&text), &r, err);
+    if (parsed != OBV_OK) {
+        if (parsed == OBV_E_NOT_FOUND && err)
+            err->code = OBV_E_CORRUPT; /* a member, not the object */
         return obv_wrap(err, "%s", key);
+    }
     if (strcmp(r.cluster_name, cluster_name) != 0 || r.cluster_id != cluster_id)
         return obv_fail(err, OBV_E_CONFLICT, 0, "%s belongs to cluster %.100s/%" PRIu64, key, r.cluster_name,
                         r.cluster_id);

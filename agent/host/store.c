@@ -19,18 +19,26 @@ _Static_assert((int)OBV_STORE_CAN_REPLACE == (int)OBV_CAP_REPLACE, "the bits are
 _Static_assert((int)OBV_STORE_CAN_SERVER_COPY == (int)OBV_CAP_SERVER_COPY, "the bits are the plugin's");
 _Static_assert((int)OBV_STORE_OBSERVER_READS == (int)OBV_CAP_OBSERVER_READS, "the bits are the plugin's");
 
-struct obv_store {
-    const obv_storage_plugin *p;
+/* One opened repository; lives while it is current or somebody uses it. */
+struct opened {
     obv_repo_handle *r;
     obv_host host;
-    uint32_t caps;
+    pthread_mutex_t serial; /* held during each call of a SERIAL plugin */
+    unsigned users;         /* guarded by the store's lock; the store itself is one */
+};
+
+struct obv_store {
+    const obv_storage_plugin *p;
     uint32_t budget_ms;
-    bool serial;
-    pthread_mutex_t mu; /* held during each call of a SERIAL plugin */
+    bool is_serial;
+    pthread_mutex_t mu; /* the fields below */
+    uint32_t caps;
+    struct opened *now;
 };
 
 struct obv_store_put {
     obv_store *s;
+    struct opened *at;
     obv_put_handle *h;
     const obv_cancel *cancel;
     char key[];
@@ -42,9 +50,9 @@ static _Thread_local const obv_cancel *calling;
 static void host_log(void *ctx, int level, const char *msg)
 {
     static const obv_log_level LEVELS[] = {OBV_LOG_ERROR, OBV_LOG_WARN, OBV_LOG_INFO, OBV_LOG_DEBUG};
-    const obv_store *s = ctx;
+    const obv_storage_plugin *p = ctx;
     const size_t n = sizeof LEVELS / sizeof *LEVELS;
-    OBV_LOG(level >= 0 && (size_t)level < n ? LEVELS[level] : OBV_LOG_DEBUG, "%s: %s", s->p->name, msg);
+    OBV_LOG(level >= 0 && (size_t)level < n ? LEVELS[level] : OBV_LOG_DEBUG, "%s: %s", p->name, msg);
 }
 
 static int host_cancelled(void *ctx)
@@ -110,29 +118,61 @@ static obv_code judge(const obv_store *s, obv_store_class cls, const obv_store_e
     return code;
 }
 
-static void enter(obv_store *s, const obv_cancel *c)
+static struct opened *hold(obv_store *s)
 {
-    if (s->serial)
-        (void)pthread_mutex_lock(&s->mu);
+    (void)pthread_mutex_lock(&s->mu);
+    struct opened *o = s->now;
+    o->users++;
+    (void)pthread_mutex_unlock(&s->mu);
+    return o;
+}
+
+static void let_go(obv_store *s, struct opened *o)
+{
+    (void)pthread_mutex_lock(&s->mu);
+    const bool last = --o->users == 0;
+    (void)pthread_mutex_unlock(&s->mu);
+    if (!last)
+        return;
+    if (o->r)
+        s->p->close(o->r);
+    (void)pthread_mutex_destroy(&o->serial);
+    free(o);
+}
+
+static void enter(const obv_store *s, struct opened *o, const obv_cancel *c)
+{
+    if (s->is_serial)
+        (void)pthread_mutex_lock(&o->serial);
     calling = c;
 }
 
-static void leave(obv_store *s)
+static void leave(const obv_store *s, struct opened *o)
 {
     calling = NULL;
-    if (s->serial)
-        (void)pthread_mutex_unlock(&s->mu);
+    if (s->is_serial)
+        (void)pthread_mutex_unlock(&o->serial);
 }
 
-/* One call under lock and cancel token: `call` is an expression of type obv_store_class that may use pe. */
-#define CALL(s, c, call, err)                                                                                          \
+/* One call under lock and cancel token: `call` is an expression of type obv_store_class that may use pe and on. */
+#define CALL_AT(s, o, c, call, err)                                                                                    \
     (__extension__({                                                                                                   \
         obv_store_err pe = {0};                                                                                        \
-        enter((s), (c));                                                                                               \
+        struct opened *on = (o);                                                                                       \
+        enter((s), on, (c));                                                                                           \
         const obv_store_class cls_ = (call);                                                                           \
         const obv_code code_ = judge((s), cls_, &pe, (err));                                                           \
-        leave(s);                                                                                                      \
+        leave((s), on);                                                                                                \
         code_;                                                                                                         \
+    }))
+
+/* The same on what is open now. */
+#define CALL(s, c, call, err)                                                                                          \
+    (__extension__({                                                                                                   \
+        struct opened *held_ = hold(s);                                                                                \
+        const obv_code code_c_ = CALL_AT((s), held_, (c), (call), (err));                                              \
+        let_go((s), held_);                                                                                            \
+        code_c_;                                                                                                       \
     }))
 
 /* An idempotent call, repeated within the store's budget. */
@@ -175,8 +215,10 @@ obv_code obv_store_open(const obv_store_config *cfg, obv_store **out, obv_err *e
     const obv_storage_plugin *p = NULL;
     OBV_TRY(obv_plugin_load(cfg->plugin_path, &p, err));
     OBV_AUTO(obv_freep) obv_kv *kv = calloc(cfg->option_count + 1, sizeof *kv);
+    struct opened *o = calloc(1, sizeof *o);
     obv_store *s = calloc(1, sizeof *s);
-    if (!kv || !s) {
+    if (!kv || !o || !s) {
+        free(o);
         free(s);
         return obv_fail(err, OBV_E_NOMEM, 0, "open the repository: out of memory");
     }
@@ -185,15 +227,18 @@ obv_code obv_store_open(const obv_store_config *cfg, obv_store **out, obv_err *e
     s->p = p;
     s->caps = p->caps;
     s->budget_ms = cfg->retry_budget_ms ? cfg->retry_budget_ms : DEFAULT_BUDGET_MS;
-    s->serial = p->threads != OBV_THREADS_PARALLEL;
-    s->host = (obv_host){.size = sizeof s->host,
-                         .ctx = s,
+    s->is_serial = p->threads != OBV_THREADS_PARALLEL;
+    s->now = o;
+    o->users = 1;
+    o->host = (obv_host){.size = sizeof o->host,
+                         .ctx = (void *)(uintptr_t)p,
                          .log = host_log,
                          .cancelled = host_cancelled,
                          .deadline_ms = host_deadline_ms,
                          .credential = host_credential};
     (void)pthread_mutex_init(&s->mu, NULL);
-    const obv_code code = CALL(s, NULL, p->open(&s->host, kv, cfg->option_count, &s->r, &pe), err);
+    (void)pthread_mutex_init(&o->serial, NULL);
+    const obv_code code = CALL(s, NULL, p->open(&o->host, kv, cfg->option_count, &o->r, &pe), err);
     if (code != OBV_OK) {
         obv_store_close(s);
         return code;
@@ -206,10 +251,22 @@ void obv_store_close(obv_store *s)
 {
     if (!s)
         return;
-    if (s->r)
-        s->p->close(s->r);
+    let_go(s, s->now);
     (void)pthread_mutex_destroy(&s->mu);
     free(s);
+}
+
+void obv_store_replace(obv_store *s, obv_store *fresh)
+{
+    obv_assert(s->p == fresh->p);
+    (void)pthread_mutex_lock(&s->mu);
+    struct opened *old = s->now;
+    s->now = fresh->now;
+    s->caps = fresh->caps;
+    (void)pthread_mutex_unlock(&s->mu);
+    let_go(s, old);
+    (void)pthread_mutex_destroy(&fresh->mu);
+    free(fresh);
 }
 
 uint32_t obv_store_caps(const obv_store *s) { return s->caps; }
@@ -217,7 +274,7 @@ uint32_t obv_store_caps(const obv_store *s) { return s->caps; }
 obv_code obv_store_probe(obv_store *s, uint32_t *caps, uint64_t *free_bytes, char *identity, size_t cap, obv_err *err)
 {
     obv_probe_result res = {0};
-    OBV_TRY(CALL_RETRIED(s, NULL, "probe", s->p->probe(s->r, &res, &pe), err));
+    OBV_TRY(CALL_RETRIED(s, NULL, "probe", s->p->probe(on->r, &res, &pe), err));
     s->caps = res.caps;
     if (caps)
         *caps = res.caps;
@@ -241,10 +298,19 @@ obv_code obv_store_put_begin(obv_store *s, const char *key, bool if_absent, cons
     p->cancel = c;
     memcpy(p->key, key, len);
     const obv_put_opts opts = {.size = sizeof opts, .if_absent = if_absent};
-    const obv_code code = CALL_RETRIED(s, c, key, s->p->put_begin(s->r, key, &opts, &p->h, &pe), err);
+    obv_err own = {0};
+    obv_err *e = err ? err : &own;
+    obv_retry again = obv_retry_start(s->budget_ms, c);
+    obv_code code;
+    do {
+        p->at = hold(s);
+        code = CALL_AT(s, p->at, c, s->p->put_begin(on->r, key, &opts, &p->h, &pe), e);
+        if (code != OBV_OK)
+            let_go(s, p->at);
+    } while (code != OBV_OK && code != OBV_E_STALE && obv_retry_again(&again, key, e));
     if (code != OBV_OK) {
         free(p);
-        return code;
+        return e->code;
     }
     *out = p;
     return OBV_OK;
@@ -253,13 +319,14 @@ obv_code obv_store_put_begin(obv_store *s, const char *key, bool if_absent, cons
 obv_code obv_store_put_write(obv_store_put *p, obv_span bytes, obv_err *err)
 {
     OBV_TRY(obv_cancel_check(p->cancel, p->key, err));
-    return CALL(p->s, p->cancel, p->s->p->put_write(p->h, bytes.p, bytes.len, &pe), err);
+    return CALL_AT(p->s, p->at, p->cancel, p->s->p->put_write(p->h, bytes.p, bytes.len, &pe), err);
 }
 
 obv_code obv_store_put_commit(obv_store_put *p, obv_err *err)
 {
     obv_object_info info = {0};
-    const obv_code code = CALL(p->s, p->cancel, p->s->p->put_commit(p->h, &info, &pe), err);
+    const obv_code code = CALL_AT(p->s, p->at, p->cancel, p->s->p->put_commit(p->h, &info, &pe), err);
+    let_go(p->s, p->at);
     free(p);
     return code;
 }
@@ -268,9 +335,10 @@ void obv_store_put_abort(obv_store_put *p)
 {
     if (!p)
         return;
-    enter(p->s, NULL);
+    enter(p->s, p->at, NULL);
     p->s->p->put_abort(p->h);
-    leave(p->s);
+    leave(p->s, p->at);
+    let_go(p->s, p->at);
     free(p);
 }
 
@@ -333,7 +401,7 @@ obv_code obv_store_append(obv_store *s, const char *key, uint64_t at, obv_span b
     if (!s->p->append)
         return obv_fail(err, OBV_E_UNSUPPORTED, 0, "append %s: %s cannot", key, s->p->name);
     /* not repeated: after a failure the object's length is unknown */
-    return CALL(s, c, s->p->append(s->r, key, at, bytes.p, bytes.len, &pe), err);
+    return CALL(s, c, s->p->append(on->r, key, at, bytes.p, bytes.len, &pe), err);
 }
 
 obv_code obv_store_sync(obv_store *s, const char *const *keys, size_t n, obv_code *results, const obv_cancel *c,
@@ -349,7 +417,7 @@ obv_code obv_store_sync(obv_store *s, const char *const *keys, size_t n, obv_cod
     for (size_t i = 0; i < n; i++)
         each[i] = OBV_STORE_FATAL; /* for a plugin that stops early */
     /* not repeated: a failed sync is final */
-    const obv_code code = CALL(s, c, s->p->sync(s->r, keys, n, each, &pe), err);
+    const obv_code code = CALL(s, c, s->p->sync(on->r, keys, n, each, &pe), err);
     for (size_t i = 0; results && i < n; i++)
         results[i] = code == OBV_OK ? OBV_OK : obv_store_code_of(each[i], 0);
     return code;
@@ -361,7 +429,7 @@ obv_code obv_store_get(obv_store *s, const char *key, uint64_t off, void *buf, s
     OBV_TRY(check_key(key, err));
     OBV_TRY(obv_cancel_check(c, key, err));
     size_t n = 0;
-    OBV_TRY(CALL_RETRIED(s, c, key, s->p->get(s->r, key, off, buf, len, &n, &pe), err));
+    OBV_TRY(CALL_RETRIED(s, c, key, s->p->get(on->r, key, off, buf, len, &n, &pe), err));
     if (n > len)
         return obv_fail(err, OBV_E_INTERNAL, 0, "get %s: %s says %zu bytes of %zu", key, s->p->name, n, len);
     *got = n;
@@ -391,7 +459,7 @@ obv_code obv_store_head(obv_store *s, const char *key, obv_store_object *out, co
     OBV_TRY(check_key(key, err));
     OBV_TRY(obv_cancel_check(c, key, err));
     obv_object_info info = {0};
-    OBV_TRY(CALL_RETRIED(s, c, key, s->p->head(s->r, key, &info, &pe), err));
+    OBV_TRY(CALL_RETRIED(s, c, key, s->p->head(on->r, key, &info, &pe), err));
     *out = (obv_store_object){.size = info.size, .mtime_us = info.mtime_us};
     return OBV_OK;
 }
@@ -413,7 +481,7 @@ obv_code obv_store_list(obv_store *s, const char *prefix, obv_store_list_fn *fn,
 {
     struct list_ctx l = {fn, ctx};
     /* not repeated: the callback has seen a part */
-    return CALL(s, c, s->p->list(s->r, prefix, list_one, &l, &pe), err);
+    return CALL(s, c, s->p->list(on->r, prefix, list_one, &l, &pe), err);
 }
 
 obv_code obv_store_remove(obv_store *s, const char *const *keys, size_t n, obv_code *results, const obv_cancel *c,
@@ -424,7 +492,7 @@ obv_code obv_store_remove(obv_store *s, const char *const *keys, size_t n, obv_c
     OBV_AUTO(obv_freep) obv_store_class *each = calloc(n + 1, sizeof *each);
     if (!each)
         return obv_fail(err, OBV_E_NOMEM, 0, "remove: out of memory");
-    const obv_code code = CALL_RETRIED(s, c, "remove", s->p->remove(s->r, keys, n, each, &pe), err);
+    const obv_code code = CALL_RETRIED(s, c, "remove", s->p->remove(on->r, keys, n, each, &pe), err);
     for (size_t i = 0; results && i < n; i++)
         results[i] = obv_store_code_of(each[i], 0);
     return code;
@@ -432,5 +500,5 @@ obv_code obv_store_remove(obv_store *s, const char *const *keys, size_t n, obv_c
 
 obv_code obv_store_sweep(obv_store *s, uint64_t age_s, uint64_t *swept, const obv_cancel *c, obv_err *err)
 {
-    return CALL_RETRIED(s, c, "sweep", s->p->sweep(s->r, age_s, swept, &pe), err);
+    return CALL_RETRIED(s, c, "sweep", s->p->sweep(on->r, age_s, swept, &pe), err);
 }

@@ -46,6 +46,11 @@ typedef struct obv_store_object {
  * OBV_E_UNSUPPORTED (ABI), ... */
 OBV_CHECK obv_code obv_store_open(const obv_store_config *cfg, obv_store **out, obv_err *err);
 void obv_store_close(obv_store *s);
+/**
+ * Takes over what @p fresh has opened, and consumes it: for a repository whose storage was mounted anew. Calls under
+ * way and open puts end where they began. The caller has proven before that fresh is the same repository.
+ */
+void obv_store_replace(obv_store *s, obv_store *fresh);
 uint32_t obv_store_caps(const obv_store *s);
 /** Tries capabilities; free_bytes UINT64_MAX if unknown; identity at most cap bytes. */
 OBV_CHECK obv_code obv_store_probe(obv_store *s, uint32_t *caps, uint64_t *free_bytes, char *identity, size_t cap,

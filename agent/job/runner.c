@@ -447,6 +447,17 @@ obv_code obv_runner_submit(obv_runner *r, obv_task *t, obv_err *err)
     return code;
 }
 
+void obv_runner_refuse(obv_runner *r, const char *uid, uint64_t epoch, const obv_err *why)
+{
+    (void)pthread_mutex_lock(&r->mu);
+    struct held *h = strlen(uid) <= OBV_TASK_UID_MAX && !find(r, uid) ? free_slot(r) : NULL;
+    if (h) {
+        *h = (struct held){.used = true, .epoch = epoch, .state = OBV_TASK_FAILED, .error = *why};
+        (void)strcpy(h->uid, uid);
+    }
+    (void)pthread_mutex_unlock(&r->mu);
+}
+
 void obv_runner_cancel(obv_runner *r, const char *uid)
 {
     (void)pthread_mutex_lock(&r->mu);
@@ -474,12 +485,12 @@ void obv_runner_forget(obv_runner *r, const char *uid)
     (void)pthread_mutex_unlock(&r->mu);
 }
 
-void obv_runner_let_go_batches(obv_runner *r)
+void obv_runner_let_go(obv_runner *r)
 {
     (void)pthread_mutex_lock(&r->mu);
     for (size_t i = 0; i < OBV_TASKS_MAX; i++) {
         struct held *h = &r->slots[i];
-        if (!h->used || h->kind != OBV_TASK_BATCH || !h->task || h->let_go)
+        if (!h->used || !h->task || h->let_go)
             continue;
         h->let_go = true;
         obv_cancel_request(h->cancel);

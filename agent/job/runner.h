@@ -34,11 +34,13 @@ void obv_runner_end(obv_runner *r);
 
 /** Takes the task. OBV_OK also for one that is held already; OBV_E_LIMIT: too many; OBV_E_FENCED: an older epoch. */
 OBV_CHECK obv_code obv_runner_submit(obv_runner *r, obv_task *t, obv_err *err);
+/** Holds a task that cannot be taken as failed, so that it is reported. */
+void obv_runner_refuse(obv_runner *r, const char *uid, uint64_t epoch, const obv_err *why);
 void obv_runner_cancel(obv_runner *r, const char *uid);
 /** Finished and recorded by the coordinator: its rows go. A task that runs is left alone. */
 void obv_runner_forget(obv_runner *r, const char *uid);
-/** The lease is over: batches stop at the next safe point and are let go, to be given again with the same uid. */
-void obv_runner_let_go_batches(obv_runner *r);
+/** The lease is over: all tasks stop at the next safe point and are let go, to be given again with the same uid. */
+void obv_runner_let_go(obv_runner *r);
 
 typedef struct obv_task_report {
     const char *uid;

@@ -55,6 +55,7 @@ obv_store_class file_head(obv_repo_handle *r, const char *key, obv_object_info *
 {
     FILE_AUTO_FD fd = -1;
     struct stat st;
+    FILE_TRY(file_check_mount(r, err)); /* the agent watches the repository's identity with this call */
     FILE_TRY(open_object(r, key, &fd, &st, err));
     file_info_of_stat(&st, out);
     return OBV_STORE_OK;

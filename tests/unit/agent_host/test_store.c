@@ -195,6 +195,23 @@ static void keys_are_checked_before_the_plugin(void **state)
     obv_store_close(s);
 }
 
+static void a_replaced_store_goes_on_with_what_was_opened_anew(void **state)
+{
+    (void)state;
+    obv_store *s = open_fake(NULL, 0, 0);
+    obv_store_put *put = NULL;
+    obv_store_object there;
+    obv_err err = {0};
+    assert_int_equal(obv_store_put_bytes(s, "o", true, obv_span_of("abc", 3), NULL, &err), OBV_OK);
+    assert_int_equal(obv_store_put_begin(s, "o", false, NULL, &put, &err), OBV_OK);
+    obv_store_replace(s, open_fake(NULL, 0, 0));
+    assert_int_equal(obv_store_head(s, "o", &there, NULL, &err), OBV_E_NOT_FOUND); /* the fresh one is empty */
+    assert_int_equal(obv_store_put_write(put, obv_span_of("abcd", 4), &err), OBV_OK);
+    assert_int_equal(obv_store_put_commit(put, &err), OBV_OK); /* ends where it began */
+    assert_int_equal(obv_store_head(s, "o", &there, NULL, &err), OBV_E_NOT_FOUND);
+    obv_store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +224,7 @@ int main(void)
         cmocka_unit_test(append_and_sync_are_never_repeated),
         cmocka_unit_test(a_serial_plugin_sees_one_call_at_a_time),
         cmocka_unit_test(keys_are_checked_before_the_plugin),
+        cmocka_unit_test(a_replaced_store_goes_on_with_what_was_opened_anew),
     };
     return cmocka_run_group_tests_name("agent_host.store", tests, NULL, NULL);
 }

@@ -1,0 +1,72 @@
+#include "local.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "destination.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void close_store(obv_store **s) { obv_store_close(*s); }
+static void close_journal(obv_journal **j) { obv_journal_close(*j); }
+
+static void print_identity(const obv_repository *r)
+{
+    char at[OBV_TIME_TEXT_LEN];
+    (void)printf("repository   %s\nprofile      %s\ncluster      %s/%" PRIu64 "\ncreated_at   %s\n", r->uuid,
+                 r->profile, r->cluster_name, r->cluster_id, obv_time_text(r->created_at_us, at));
+}
+
+static obv_code open_both(const obv_agent_config *cfg, obv_store **store, obv_journal **journal, obv_err *err)
+{
+    const obv_store_config sc = obv_agent_store_config(cfg);
+    char path[4096];
+    OBV_TRY(obv_file_mkdirs(cfg->state_dir, 0700, err));
+    (void)snprintf(path, sizeof path, "%s/journal.db", cfg->state_dir);
+    OBV_TRY(obv_journal_open(path, journal, err));
+    return obv_store_open(&sc, store, err);
+}
+
+obv_code obv_local_repo_init(const obv_agent_config *cfg, const obv_local_options *o, obv_err *err)
+{
+    OBV_AUTO(close_store) obv_store *store = NULL;
+    OBV_AUTO(close_journal) obv_journal *journal = NULL;
+    obv_repository want = {.profile = "native", .cluster_id = cfg->cluster.id};
+    obv_repository made;
+    if (o->uuid && strlen(o->uuid) >= sizeof want.uuid)
+        return obv_fail(err, OBV_E_INVAL, 0, "uuid \"%.60s\" is none", o->uuid);
+    (void)snprintf(want.uuid, sizeof want.uuid, "%s", o->uuid ? o->uuid : "");
+    (void)snprintf(want.cluster_name, sizeof want.cluster_name, "%s", cfg->cluster.name);
+    OBV_TRY(open_both(cfg, &store, &journal, err));
+    OBV_TRY(obv_repository_init(store, &want, NULL, &made, err));
+    OBV_TRY(obv_destination_adopt(journal, &made, err));
+    print_identity(&made);
+    return OBV_OK;
+}
+
+obv_code obv_local_repo_check(const obv_agent_config *cfg, const obv_local_options *o, obv_err *err)
+{
+    OBV_AUTO(close_store) obv_store *store = NULL;
+    OBV_AUTO(close_journal) obv_journal *journal = NULL;
+    obv_repository r;
+    char pinned[37];
+    char place[160];
+    uint32_t caps = 0;
+    uint64_t free_bytes = 0;
+    OBV_TRY(open_both(cfg, &store, &journal, err));
+    OBV_TRY(obv_repository_read(store, cfg->cluster.name, cfg->cluster.id, NULL, &r, err));
+    print_identity(&r);
+    if (o->adopt)
+        OBV_TRY(obv_destination_adopt(journal, &r, err));
+    OBV_TRY(obv_journal_get(journal, OBV_DESTINATION_PINNED, pinned, sizeof pinned, err));
+    OBV_TRY(obv_repository_verify(store, cfg->cluster.name, cfg->cluster.id,
+                                  cfg->repository.uuid[0] ? cfg->repository.uuid : pinned, NULL, &r, err));
+    OBV_TRY(obv_store_probe(store, &caps, &free_bytes, place, sizeof place, err));
+    (void)printf("storage      %s\nexclusive    %s\nappend       %s\nreplace      %s\n", place,
+                 caps & OBV_STORE_CAN_IF_ABSENT ? "yes" : "no", caps & OBV_STORE_CAN_APPEND ? "yes" : "no",
+                 caps & OBV_STORE_CAN_REPLACE ? "yes" : "no");
+    if (free_bytes != UINT64_MAX)
+        (void)printf("free_bytes   %" PRIu64 "\n", free_bytes);
+    return OBV_OK;
+}
