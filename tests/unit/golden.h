@@ -91,9 +91,17 @@ static inline obv_span golden_file(const char *name)
 
 static inline json_t *golden_json(const char *name)
 {
+    static const char TOO_BIG[] = "18446744073709551615"; /* "no log id": reads as -1 */
     const obv_span text = golden_file(name);
+    char *copy = strndup((const char *)text.p, text.len);
+    assert_non_null(copy);
+    for (char *at = copy; (at = strstr(at, TOO_BIG)) != NULL;) {
+        memset(at, ' ', sizeof TOO_BIG - 1);
+        memcpy(at, "-1", 2);
+    }
     json_error_t e;
-    json_t *j = json_loadb((const char *)text.p, text.len, 0, &e);
+    json_t *j = json_loads(copy, 0, &e);
+    free(copy);
     if (!j)
         fail_msg("%s: %s", name, e.text);
     return j;

@@ -111,8 +111,9 @@ obv_rd obv_rd_unis(obv_rd *r, uint64_t version)
     if (r->lenient && r->p == r->end)
         return absent;
     const uint64_t got = obv_rd_vu64(r);
+    const uint8_t *len_at = r->p;
     const uint64_t len = obv_rd_vu64(r);
-    if (r->bad || got != version || len > obv_rd_left(r)) {
+    if (r->bad || got != version || r->p != len_at + OBV_UNIS_LEN_BYTES || len > obv_rd_left(r)) {
         r->bad = true;
         return (obv_rd){.p = r->p, .end = r->p, .bad = true, .lenient = true};
     }
@@ -126,6 +127,14 @@ obv_span obv_rd_unis_span(obv_rd *r, uint64_t version)
     const uint8_t *start = r->p;
     (void)obv_rd_unis(r, version);
     return (obv_span){start, r->bad ? 0 : (size_t)(r->p - start)};
+}
+
+void obv_rd_skip_words(obv_rd *r, size_t n)
+{
+    obv_rd body = obv_rd_unis(r, 1);
+    for (size_t i = 0; i < n; i++)
+        (void)obv_rd_vu64(&body);
+    r->bad |= body.bad;
 }
 
 size_t obv_rd_count(obv_rd *r, size_t max, size_t item_min)

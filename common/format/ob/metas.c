@@ -1,6 +1,6 @@
 #include "format/ob/metas.h"
 
-enum { STORAGE_INFO_V2 = 2, STORAGE_INFO_V3 = 3 };
+enum { STORAGE_INFO_VERSION = 3 };
 
 /* An envelope of version 1 whose length field may have to be rewritten: remembers where it lies. */
 static obv_rd enter(obv_rd *r, const uint8_t *base, size_t *len_at, uint64_t *body_len)
@@ -9,8 +9,6 @@ static obv_rd enter(obv_rd *r, const uint8_t *base, size_t *len_at, uint64_t *bo
     const obv_rd body = obv_rd_unis(r, 1);
     *body_len = (uint64_t)(body.end - body.p);
     *len_at = (size_t)(start - base) + 1; /* version 1 takes one byte */
-    if (body.bad || body.p != start + obv_unis_header_len(1))
-        r->bad = true; /* OceanBase always writes the 5-byte form */
     return body;
 }
 
@@ -43,6 +41,19 @@ static void read_data_info(obv_rd *body, obv_data_info *out, const uint8_t **sch
     out->last_replay_log_ts = obv_rd_vi64(body);
 }
 
+static void skip_split_info(obv_rd *r)
+{
+    obv_rd body = obv_rd_unis(r, 1);
+    (void)obv_rd_vi64(&body); /* schema version */
+    obv_rd pair = obv_rd_unis(&body, 1);
+    (void)obv_rd_pkey(&pair);
+    const size_t targets = obv_rd_count(&pair, OBV_PG_PARTITIONS_MAX, OBV_PKEY_LEN);
+    (void)obv_rd_bytes(&pair, targets * OBV_PKEY_LEN);
+    for (int i = 0; i < 5; i++) /* type, version, source log id and time, time received */
+        (void)obv_rd_vi64(&body);
+    r->bad |= body.bad || pair.bad;
+}
+
 obv_code obv_pg_meta_parse(obv_span s, obv_pg_meta *out, obv_err *err)
 {
     obv_pg_meta m = {.bytes = s};
@@ -51,7 +62,7 @@ obv_code obv_pg_meta_parse(obv_span s, obv_pg_meta *out, obv_err *err)
     m.key = obv_rd_pkey(&body);
     m.is_restore = (int16_t)obv_rd_vi32(&body);
     m.replica_type = obv_rd_vi32(&body);
-    (void)obv_rd_unis(&body, 1); /* replica property */
+    obv_rd_skip_words(&body, 1); /* replica property */
     m.split_state = obv_rd_vi64(&body);
     m.migrate_status = obv_rd_vi32(&body);
     (void)obv_rd_vi64(&body); /* migrate timestamp */
@@ -65,17 +76,22 @@ obv_code obv_pg_meta_parse(obv_span s, obv_pg_meta *out, obv_err *err)
     m.schema_version_at = (size_t)(schema_at - s.p);
     (void)obv_rd_vi64(&storage); /* pg_file_id */
 
-    (void)obv_rd_unis(&body, 1); /* split info */
+    skip_split_info(&body);
     m.partition_count = obv_rd_count(&body, OBV_PG_PARTITIONS_MAX, OBV_PKEY_LEN);
     m.partitions = obv_rd_bytes(&body, m.partition_count * OBV_PKEY_LEN);
-    (void)obv_rd_unis(&body, 1); /* report status */
+    obv_rd_skip_words(&body, 4); /* report status */
     m.create_schema_version = obv_rd_vi64(&body);
     (void)obv_rd_vi64(&body); /* ddl_seq_num */
     m.create_timestamp = obv_rd_vi64(&body);
+    (void)obv_rd_vi64(&body); /* create_frozen_version */
+    (void)obv_rd_vu64(&body); /* last_restore_log_id */
+    (void)obv_rd_vi64(&body); /* restore_snapshot_version */
+    (void)obv_rd_vi64(&body); /* last_restore_log_ts */
+    (void)obv_rd_vi64(&body); /* restore_schema_version */
 
     r.bad |= body.bad || storage.bad || data.bad;
     OBV_TRY(obv_rd_done(&r, "PG meta", err));
-    if (version != STORAGE_INFO_V2 && version != STORAGE_INFO_V3)
+    if (version != STORAGE_INFO_VERSION)
         return obv_fail(err, OBV_E_UNSUPPORTED, 0, "PG meta: storage info of version %d", (int)version);
     if (!obv_pg_key_valid(&m.key))
         return obv_fail(err, OBV_E_CORRUPT, 0, "PG meta: its key is not valid");
@@ -113,7 +129,7 @@ void obv_rd_partition_store_meta(obv_rd *r, obv_partition_store_meta *out)
     const uint8_t *start = r->p;
     obv_rd body = obv_rd_unis(r, 2);
     out->pkey = obv_rd_pkey(&body);
-    (void)obv_rd_unis(&body, 1); /* report status */
+    obv_rd_skip_words(&body, 7); /* report status */
     out->multi_version_start = obv_rd_vi64(&body);
     out->data_table_id = obv_rd_vu64(&body);
     out->create_schema_version = obv_rd_vi64(&body);
@@ -139,7 +155,7 @@ static obv_span read_column_metas(obv_rd *r, size_t *count)
     *count = obv_rd_count(r, OBV_SSTABLE_COLUMNS_MAX, COLUMN_META_MIN);
     const uint8_t *start = r->p;
     for (size_t i = 0; i < *count && !r->bad; i++)
-        (void)obv_rd_unis(r, 1);
+        obv_rd_skip_words(r, 3);
     return (obv_span){start, (size_t)(r->p - start)};
 }
 
@@ -202,6 +218,9 @@ obv_code obv_sstable_meta_check(const obv_sstable_meta *m, obv_err *err)
         return obv_fail(err, OBV_E_CORRUPT, 0, "sstable meta: column counts disagree");
     if (m->format_version != 5 && m->format_version != 6)
         return obv_fail(err, OBV_E_UNSUPPORTED, 0, "sstable meta: format version %lld", (long long)m->format_version);
+    if (m->format_version == 6 ? m->logical_data_version <= 0 : m->logical_data_version < m->data_version)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "sstable meta: logical data version %lld of data version %lld",
+                        (long long)m->logical_data_version, (long long)m->data_version);
     return OBV_OK;
 }
 

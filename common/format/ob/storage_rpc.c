@@ -16,7 +16,7 @@ enum {
     FLAG_NO_LOG_LEVEL = 7,
 };
 enum { PRIORITY_OF_COPIES = 5, TENANT_OF_COPIES = 509, COST_TIME_LEN = 40 };
-enum { COMPRESSOR_INVALID = 0, COMPRESSOR_NONE = 1, COMPRESSOR_LZ4 = 2, COMPRESSOR_ZSTD = 5, COMPRESSOR_ZSTD_138 = 8 };
+enum { COMPRESSOR_INVALID = 0, COMPRESSOR_LZ4 = 2, COMPRESSOR_ZSTD = 5, COMPRESSOR_ZSTD_138 = 8 };
 #define UNIS_VERSION_ANY 0
 #define MESSAGE_MAX 8192u
 #define WARNINGS_MAX 10000u
@@ -141,7 +141,7 @@ obv_code obv_rpc_packet_parse(obv_span frame, obv_rpc_packet *out, obv_err *err)
 
 obv_code obv_rpc_body(const obv_rpc_packet *p, obv_buf *scratch, obv_span *body, obv_err *err)
 {
-    if (p->compressor == COMPRESSOR_INVALID || p->compressor == COMPRESSOR_NONE) {
+    if (p->compressor == COMPRESSOR_INVALID) {
         *body = p->payload;
         return OBV_OK;
     }

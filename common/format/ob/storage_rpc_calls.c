@@ -76,8 +76,9 @@ obv_code obv_rpc_pg_info_parse(obv_span rest, obv_rpc_pg_info *out, obv_err *err
     info.is_log_sync = obv_rd_bool(&r);
     const size_t keys = obv_rd_count(&r, RECOVERY_KEYS_MAX, 8);
     for (size_t i = 0; i < keys && !r.bad; i++)
-        (void)obv_rd_unis(&r, 1);
+        obv_rd_skip_words(&r, 2);
     info.pg_file_id = obv_rd_vi64(&r);
+    (void)obv_rd_vi64(&r); /* compat_version */
     top.bad |= r.bad;
     OBV_TRY(obv_rd_done(&top, "PG info", err));
     *out = info;
@@ -98,12 +99,21 @@ obv_code obv_rpc_next_partition(obv_rd *stream, obv_rpc_partition *out, obv_err 
         (void)obv_rd_vu64(&r);
     const size_t infos = obv_rd_count(&r, OBV_PARTITION_TABLES_MAX, 6);
     p.table_infos = r;
-    stream->bad |= r.bad;
+    for (size_t i = 0; i < infos && !r.bad; i++)
+        (void)obv_rd_unis(&r, 2);
+    stream->bad |= r.bad || obv_rd_left(&r) != 0;
     OBV_TRY(obv_rd_check(stream, "partition info", err));
-    if (infos != p.index_count)
+    if (infos != p.index_count || infos == 0) /* a partition has its own table at least */
         return obv_fail(err, OBV_E_CORRUPT, 0, "partition info: %zu indexes, but tables of %zu", p.index_count, infos);
     *out = p;
     return OBV_OK;
+}
+
+static void skip_keys(obv_rd *r, size_t n)
+{
+    obv_table_key key;
+    for (size_t i = 0; i < n && !r->bad; i++)
+        obv_rd_table_key(r, &key);
 }
 
 obv_code obv_rpc_next_table_info(obv_rd *infos, obv_rpc_table_info *out, obv_err *err)
@@ -112,11 +122,11 @@ obv_code obv_rpc_next_table_info(obv_rd *infos, obv_rpc_table_info *out, obv_err
     obv_rpc_table_info t;
     t.key_count = obv_rd_count(&r, TABLE_KEYS_MAX, 6);
     t.keys = r;
-    for (size_t i = 0; i < t.key_count && !r.bad; i++)
-        (void)obv_rd_unis(&r, 1);
+    skip_keys(&r, t.key_count);
     t.multi_version_start = obv_rd_vi64(&r);
     t.ready_for_read = obv_rd_bool(&r);
-    infos->bad |= r.bad; /* the tables that wait for deletion behind it are not wanted */
+    skip_keys(&r, obv_rd_count(&r, TABLE_KEYS_MAX, 6)); /* tables that wait for deletion are not wanted */
+    infos->bad |= r.bad || obv_rd_left(&r) != 0;
     OBV_TRY(obv_rd_check(infos, "table info", err));
     *out = t;
     return OBV_OK;
@@ -164,8 +174,7 @@ obv_code obv_rpc_next_recovery_meta(obv_rd *stream, obv_rpc_recovery_meta *out, 
         (void)obv_rd_unis(&r, 2);
     m.key_count = obv_rd_count(&r, TABLE_KEYS_MAX, 6);
     m.keys = r;
-    for (size_t i = 0; i < m.key_count && !r.bad; i++)
-        (void)obv_rd_unis(&r, 1);
+    skip_keys(&r, m.key_count);
     stream->bad |= r.bad;
     OBV_TRY(obv_rd_check(stream, "recovery point metas", err));
     *out = m;

@@ -183,7 +183,11 @@ static void metas_with_default_members_are_read(void **state)
     assert_int_equal(store.multi_version_start, 1);
     assert_int_equal(store.create_schema_version, 1000);
     assert_int_equal(store.create_timestamp, 2000);
-    assert_code(obv_sstable_meta_parse(object("ObSSTableBaseMeta"), &sstable, &err), OBV_OK, &err);
+    obv_rd r = obv_rd_of(object("ObSSTableBaseMeta"));
+    obv_rd_sstable_meta(&r, &sstable);
+    assert_code(obv_rd_done(&r, "sstable meta", &err), OBV_OK, &err);
+    assert_int_equal(obv_sstable_meta_check(&sstable, &err),
+                     OBV_E_CORRUPT); /* no logical data version: never on media */
     assert_int_equal(sstable.index_id, UINT64_C(1001) << 40 | 50001);
     assert_int_equal(sstable.format_version, 6);
     assert_int_equal(sstable.pg_key.part_id, -1);
