@@ -200,9 +200,13 @@ bool obv_store_key_is_valid(const char *key)
     static const char OK[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@=+-";
     if (strnlen(key, OBV_KEY_MAX + 1) > OBV_KEY_MAX)
         return false;
+    const size_t first = strcspn(key, "/");
+    if (first == strlen(OBV_TMP_FOLDER) && strncmp(key, OBV_TMP_FOLDER, first) == 0)
+        return false;
     for (const char *p = key;; p++) {
         const size_t len = strcspn(p, "/");
-        if (len == 0 || strspn(p, OK) < len || (len == 1 && p[0] == '.') || (len == 2 && strncmp(p, "..", 2) == 0))
+        if (len == 0 || len > OBV_KEY_PART_MAX || strspn(p, OK) < len || (len == 1 && p[0] == '.') ||
+            (len == 2 && strncmp(p, "..", 2) == 0) || strncmp(p, ".nfs", 4) == 0)
             return false;
         p += len;
         if (*p == '\0')

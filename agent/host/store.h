@@ -15,7 +15,8 @@
 
 typedef struct obv_store obv_store;
 
-/** Grammar of keys (obvault/storage_plugin.h): relative, components of [A-Za-z0-9._@=+-], at most 1024 bytes. */
+/** Grammar of keys (obvault/storage_plugin.h): relative, components of [A-Za-z0-9._@=+-] of at most 255 bytes, at most
+ *  1024 bytes in all, nothing reserved to plugins. */
 bool obv_store_key_is_valid(const char *key);
 
 enum {

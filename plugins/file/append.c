@@ -133,6 +133,23 @@ static void release(struct obv_repo_handle *r, struct append_file *f)
     (void)pthread_mutex_unlock(&r->mu);
 }
 
+/*
+ * True when the kept file has lost its name: another handle or host removed or replaced it. What is written to it goes
+ * nowhere, so it is forgotten. *lost tells whether appended bytes went with it.
+ */
+static bool is_gone(struct obv_repo_handle *r, struct append_file *f, bool *lost)
+{
+    struct stat st;
+    if (f->poisoned || fstat(f->fd, &st) != 0 || st.st_nlink > 0)
+        return false;
+    *lost = f->dirty;
+    (void)pthread_mutex_lock(&r->mu);
+    drop(f);
+    (void)pthread_cond_broadcast(&r->idle);
+    (void)pthread_mutex_unlock(&r->mu);
+    return true;
+}
+
 /* The file of key, busy and open. */
 static obv_store_class open_kept(struct obv_repo_handle *r, const char *key, bool create, struct append_file **out,
                                  obv_store_err *err)
@@ -166,6 +183,12 @@ static obv_store_class open_kept(struct obv_repo_handle *r, const char *key, boo
         }
     } else {
         (void)pthread_mutex_unlock(&r->mu);
+        bool lost = false;
+        if (is_gone(r, f, &lost)) {
+            if (lost && !create)
+                return file_fail(err, OBV_STORE_NOT_FOUND, "%s was removed by somebody else, with unsynced bytes", key);
+            return open_kept(r, key, create, out, err);
+        }
         if (create) {
             release(r, f);
             return file_fail(err, OBV_STORE_EXISTS, "append %s at 0: it is there already", key);

@@ -10,7 +10,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#define FILE_TMP_DIR ".obvault-tmp"
+#define FILE_TMP_DIR OBV_TMP_FOLDER
 #define FILE_TMP_PREFIX "obv." /* our temporaries: nothing else below FILE_TMP_DIR is ever removed */
 #define FILE_MODE 0644         /* OBServer may run as another user and must read */
 #define DIR_MODE 0755

@@ -90,6 +90,13 @@ static obv_store_class file_open(const obv_host *host, const obv_kv *cfg, size_t
     return OBV_STORE_OK;
 }
 
+/* clang-format off */
+static const obv_option OPTIONS[] = {
+    {"root", OBV_OPTION_FOLDER, OBV_OPTION_REQUIRED, "", "Folder that holds the repository; it must exist."},
+    {"require_mount", OBV_OPTION_YES_NO, 0, "no", "Refuse unless root is a mount point of its own."},
+};
+/* clang-format on */
+
 static const obv_storage_plugin FILE_PLUGIN = {
     .size = sizeof(obv_storage_plugin),
     .abi_major = OBV_STORAGE_ABI_MAJOR,
@@ -97,7 +104,7 @@ static const obv_storage_plugin FILE_PLUGIN = {
     .threads = OBV_THREADS_PARALLEL,
     .caps = OBV_CAP_IF_ABSENT | OBV_CAP_APPEND | OBV_CAP_REPLACE | OBV_CAP_OBSERVER_READS,
     .name = "file",
-    .version = "0.1.0",
+    .version = "0.2.0",
     .open = file_open,
     .close = file_close,
     .probe = file_probe,
@@ -112,6 +119,8 @@ static const obv_storage_plugin FILE_PLUGIN = {
     .list = file_list,
     .remove = file_remove,
     .sweep = file_sweep,
+    .options = OPTIONS,
+    .option_count = sizeof OPTIONS / sizeof *OPTIONS,
 };
 
 OBV_STORAGE_PLUGIN_EXPORT(FILE_PLUGIN)

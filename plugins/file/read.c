@@ -34,9 +34,7 @@ obv_store_class file_get(obv_repo_handle *r, const char *key, uint64_t off, void
     struct stat st;
     size_t done = 0;
     FILE_TRY(open_object(r, key, &fd, &st, err));
-    if (off > INT64_MAX - len)
-        return file_fail(err, OBV_STORE_FATAL, "get %s at %llu: past any file", key, (unsigned long long)off);
-    while (done < len) {
+    while (done < len && off <= INT64_MAX - len) { /* no file is longer */
         FILE_TRY(file_check_cancel(r, err));
         const ssize_t n = pread(fd, (char *)buf + done, len - done, (off_t)(off + done));
         if (n < 0 && errno == EINTR)
@@ -87,9 +85,8 @@ static obv_store_class list_entry(struct listing *l, int dir_fd, const char *nam
 {
     struct stat st;
     const size_t name_len = strlen(name);
-    if (!file_component_is_valid(name) || (len == 0 && strcmp(name, FILE_TMP_DIR) == 0) ||
-        strncmp(name, ".nfs", 4) == 0)
-        return OBV_STORE_OK; /* foreign, ours and unfinished, or removed while open */
+    if (!file_component_is_valid(name) || (len == 0 && strcmp(name, FILE_TMP_DIR) == 0))
+        return OBV_STORE_OK; /* foreign, removed while open, or ours and unfinished */
     if (len + name_len + 1 > OBV_KEY_MAX)
         return OBV_STORE_OK;
     memcpy(l->path + len, name, name_len + 1);

@@ -16,7 +16,9 @@ static bool is_key_char(char c)
 
 static bool component_ok(const char *p, size_t len)
 {
-    if (len == 0 || len > 255 || (p[0] == '.' && (len == 1 || (len == 2 && p[1] == '.'))))
+    if (len == 0 || len > OBV_KEY_PART_MAX || (p[0] == '.' && (len == 1 || (len == 2 && p[1] == '.'))))
+        return false;
+    if (len >= 4 && memcmp(p, ".nfs", 4) == 0) /* removed while open */
         return false;
     for (size_t i = 0; i < len; i++)
         if (!is_key_char(p[i]))

@@ -7,9 +7,19 @@
  * retries: one wrapper in the agent does. It keeps no globals, is never dlclosed, and logs no secret.
  *
  * Keys are relative paths: components of [A-Za-z0-9._@=+-], separated by single '/', no component "." or "..", no
- * leading or trailing '/', at most OBV_KEY_MAX bytes. All memory that crosses the ABI belongs to the caller.
+ * leading or trailing '/', at most OBV_KEY_PART_MAX bytes a component and OBV_KEY_MAX bytes in all. No component
+ * begins with ".nfs" (an NFS client's name for a file removed while open), and the first is not OBV_TMP_FOLDER, which
+ * is the plugin's own place. Anything else is refused as OBV_STORE_FATAL by every function that takes a key.
  *
- * History: 0.1 first version. While the major is 0, minor versions must be equal on both sides.
+ * All memory that crosses the ABI belongs to the caller and is the plugin's to use only during the call: names, options
+ * and buffers that outlive it are copied. Structs with a size member may be longer than the plugin knows.
+ *
+ * `obvault-plugin-check` grades a plugin against every sentence of this header; docs/plugin-guide.md is the guide.
+ *
+ * History, one line a minor version. While the major is 0, minor versions must be equal on both sides.
+ *   0.1  first version
+ *   0.2  options and option_count at the end of obv_storage_plugin, OBV_CAP_FORGETS; the limits of a key's components,
+ *        the class of a refused key, append to an absent object and the meaning of the deadline are spelled out
  */
 #ifndef OBVAULT_STORAGE_PLUGIN_H
 #define OBVAULT_STORAGE_PLUGIN_H
@@ -22,8 +32,10 @@ extern "C" {
 #endif
 
 #define OBV_STORAGE_ABI_MAJOR 0u /* another meaning or layout */
-#define OBV_STORAGE_ABI_MINOR 1u /* fields appended at the end of a struct */
+#define OBV_STORAGE_ABI_MINOR 2u /* fields appended at the end of a struct */
 #define OBV_KEY_MAX 1024u        /* bytes, without the terminating zero */
+#define OBV_KEY_PART_MAX 255u    /* bytes of one component */
+#define OBV_TMP_FOLDER ".obvault-tmp"
 #define OBV_STORAGE_SYMBOL "obv_storage_plugin_v0"
 
 /* What a caller should do about a failure. Numbers are ABI: append only. */
@@ -64,6 +76,7 @@ enum {
     OBV_CAP_REPLACE = 1u << 2,        /* a put over an existing object replaces it atomically */
     OBV_CAP_SERVER_COPY = 1u << 3,    /* copy does not move bytes through this host */
     OBV_CAP_OBSERVER_READS = 1u << 4, /* an OBServer can read the repository in place (a file system path) */
+    OBV_CAP_FORGETS = 1u << 5,        /* 0.2: keeps nothing it is given, for measurements: never holds a repository */
 };
 
 enum { OBV_HOST_LOG_ERROR = 0, OBV_HOST_LOG_WARN = 1, OBV_HOST_LOG_INFO = 2, OBV_HOST_LOG_DEBUG = 3 };
@@ -72,19 +85,22 @@ typedef struct obv_kv {
     const char *key, *value; /* value is never NULL */
 } obv_kv;
 
-/* What the agent offers. Valid until close. */
+/* What the agent offers. Valid until close. The callbacks are made on the thread of the call. */
 typedef struct obv_host {
     uint32_t size;
     void *ctx;
     void (*log)(void *ctx, int level, const char *msg);
-    int (*cancelled)(void *ctx);        /* non-0: the calling job wants out; return OBV_STORE_CANCELLED soon */
-    uint64_t (*deadline_ms)(void *ctx); /* time left for this call, UINT64_MAX if unbounded */
+    int (*cancelled)(void *ctx); /* non-0: the calling job wants out; return OBV_STORE_CANCELLED soon */
+    /* Time left for this call, UINT64_MAX if unbounded. A plugin that waits (network, lock) waits no longer than that
+     * and returns OBV_STORE_CANCELLED; once the time is over, cancelled says so too. */
+    uint64_t (*deadline_ms)(void *ctx);
     /* Fills out with the current value of credential `name` (terminated); 0, or -1 if there is none. Never cache it. */
     int (*credential)(void *ctx, const char *name, char *out, size_t cap);
 } obv_host;
 
 typedef struct obv_repo_handle obv_repo_handle; /* the plugin's own: one open repository */
-typedef struct obv_put_handle obv_put_handle;   /* the plugin's own: one put under way */
+/* The plugin's own: one put under way. One call at a time, not always from the thread that began it. */
+typedef struct obv_put_handle obv_put_handle;
 
 typedef struct obv_object_info {
     uint64_t size; /* bytes */
@@ -104,7 +120,28 @@ typedef struct obv_probe_result {
     char identity[160];  /* what storage this is, e.g. file system type and id; for people */
 } obv_probe_result;
 
-typedef int obv_list_fn(void *ctx, const char *key, const obv_object_info *info); /* non-0 stops the listing */
+/* key and info are valid during the callback, which makes no call into the plugin. Non-0 stops the listing, which
+ * then returns OK. */
+typedef int obv_list_fn(void *ctx, const char *key, const obv_object_info *info);
+
+/* 0.2: an option that open understands, for people and for tools. */
+enum {
+    OBV_OPTION_TEXT = 0,
+    OBV_OPTION_YES_NO = 1, /* "yes" or "no"; anything else is OBV_STORE_CONFIG */
+    OBV_OPTION_NUMBER = 2, /* decimal, 0 or more; anything else is OBV_STORE_CONFIG */
+    OBV_OPTION_FOLDER = 3, /* absolute path on this host that holds the repository; missing: NOT_FOUND */
+    OBV_OPTION_PLUGIN = 4, /* absolute path of another storage plugin, which this one wraps: it gets the options that
+                              this one does not know */
+};
+enum { OBV_OPTION_REQUIRED = 1u << 0 }; /* left out: OBV_STORE_CONFIG */
+
+typedef struct obv_option {
+    const char *name;
+    uint32_t kind;        /* OBV_OPTION_TEXT ... */
+    uint32_t flags;       /* OBV_OPTION_REQUIRED */
+    const char *fallback; /* value when left out, "" if none */
+    const char *doc;      /* one sentence */
+} obv_option;
 
 /*
  * Every function returns the class also stored in err->cls and writes err only on failure.
@@ -132,9 +169,9 @@ typedef struct obv_storage_plugin {
     obv_store_class (*put_commit)(obv_put_handle *p, obv_object_info *out, obv_store_err *err);
     void (*put_abort)(obv_put_handle *p);
 
-    /* (optional) Writes len bytes at offset `at`, which must be the object's length (0: the object is created and must
-     * not exist: EXISTS otherwise). Not durable until sync. Parents are created. A short write leaves a longer object:
-     * the caller treats any failure as "length unknown". */
+    /* (optional) Writes len bytes at offset `at`, which must be the object's length: CONFLICT otherwise, NOT_FOUND if
+     * it is absent. 0: the object is created and must not exist, EXISTS otherwise. Not durable until sync. Parents are
+     * created. A short write leaves a longer object: the caller treats any failure as "length unknown". */
     obv_store_class (*append)(obv_repo_handle *r, const char *key, uint64_t at, const void *buf, size_t len,
                               obv_store_err *err);
     /* (optional) Durability point of earlier appends to keys[0..n); results[i] for each key. Returns OK only if all
@@ -142,7 +179,8 @@ typedef struct obv_storage_plugin {
     obv_store_class (*sync)(obv_repo_handle *r, const char *const *keys, size_t n, obv_store_class *results,
                             obv_store_err *err);
 
-    /* Reads up to len bytes from off; *got < len only at the end of the object; past the end: OK and 0 bytes. */
+    /* Reads up to len bytes from off; *got < len only at the end of the object; past the end, at any offset: OK and 0
+     * bytes. */
     obv_store_class (*get)(obv_repo_handle *r, const char *key, uint64_t off, void *buf, size_t len, size_t *got,
                            obv_store_err *err);
     obv_store_class (*head)(obv_repo_handle *r, const char *key, obv_object_info *out, obv_store_err *err);
@@ -156,7 +194,11 @@ typedef struct obv_storage_plugin {
                             obv_store_err *err);
     /* Removes unfinished uploads and temporaries older than age_s; *swept counts them. */
     obv_store_class (*sweep)(obv_repo_handle *r, uint64_t age_s, uint64_t *swept, obv_store_err *err);
-    /* 0.2 fields go here */
+
+    /* 0.2: what open understands, option_count entries; may be NULL when open takes no option. */
+    const obv_option *options;
+    uint32_t option_count;
+    /* 0.3 fields go here */
 } obv_storage_plugin;
 
 #define OBV_STORAGE_PLUGIN_EXPORT(p)                                                                                   \

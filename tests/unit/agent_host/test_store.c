@@ -25,7 +25,7 @@ static void a_plugin_that_does_not_fit_is_named(void **state)
     static const struct { const char *path; obv_code want; const char *text; } CASES[] = {
         {FAKE_DIR "/none.so",                OBV_E_CONFIG,      "none.so"},
         {FAKE_DIR "/CMakeFiles",             OBV_E_CONFIG,      "CMakeFiles"},
-        {FAKE_DIR "/unit_fake_wrong_abi.so", OBV_E_UNSUPPORTED, "speaks storage ABI 0.8, this agent 0.1"},
+        {FAKE_DIR "/unit_fake_wrong_abi.so", OBV_E_UNSUPPORTED, "speaks storage ABI 0.9, this agent 0.2"},
         {FAKE_DIR "/unit_fake_no_get.so",    OBV_E_CONFIG,      "has no get"},
         {FAKE_DIR "/unit_fake_no_symbol.so", OBV_E_UNSUPPORTED, OBV_STORAGE_SYMBOL},
     };
@@ -192,6 +192,9 @@ static void keys_are_checked_before_the_plugin(void **state)
     assert_int_equal(obv_store_put_bytes(s, "a b", true, obv_span_of("x", 1), NULL, &err), OBV_E_INVAL);
     assert_true(obv_store_key_is_valid("c1/1/incarnation_1/1001/data"));
     assert_false(obv_store_key_is_valid("a//b"));
+    assert_false(obv_store_key_is_valid(".obvault-tmp/x"));
+    assert_true(obv_store_key_is_valid(".obvault-tmpx"));
+    assert_false(obv_store_key_is_valid("a/.nfs1"));
     obv_store_close(s);
 }
 

@@ -111,7 +111,7 @@ static void keys_outside_the_grammar_are_refused(void **state)
     const struct bench *b = *state;
     /* clang-format off */
     static const char *const BAD[] = {"", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a b", "a\nb", "a\\b", "\xc3\xa4",
-                                      ".obvault-tmp", ".obvault-tmp/x", "a:b", "a*"};
+                                      ".obvault-tmp", ".obvault-tmp/x", "a:b", "a*", ".nfs1", "a/.nfs/b"};
     static const char *const GOOD[] = {"a", ".a", "..a", "a.b@c=d+e-f_g", "x/.obvault-tmp/y"};
     /* clang-format on */
     obv_store_err err = {0};
