@@ -96,7 +96,7 @@ typedef struct obv_archive_tenant {
     uint64_t bytes_in, bytes_out;                  /* since the agent started */
     obv_pg_key blocking[OBV_ARCHIVE_MAX_BLOCKING]; /* hold checkpoint_min back */
     uint32_t blocking_count;
-    obv_err error; /* code OBV_OK if none */
+    obv_err error; /* code OBV_OK if none; OBV_E_FENCED: a PG needs a higher epoch to go on here */
     uint64_t newest_clog_file, oldest_clog_file;
 } obv_archive_tenant;
 

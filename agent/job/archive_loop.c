@@ -59,7 +59,7 @@ static void set_back(obv_archive_pg *pg, obv_code code, const obv_err *err)
     pg->adrift = true;
     pg->error = *err;
     pg->error.code = code;
-    if (code == OBV_E_LOG_GAP || code == OBV_E_CORRUPT) {
+    if (code == OBV_E_LOG_GAP || code == OBV_E_CORRUPT || code == OBV_E_FENCED) {
         pg->stage = OBV_PG_FAILED;
         OBV_ERROR_OF(&pg->error, "PG %s is archived no more", obv_pg_key_text(&pg->key, text));
         return;
@@ -157,8 +157,13 @@ static void append_portion(obv_archive *a, obv_archive_worker *w, void *item)
         if (code == OBV_OK)
             pg->stage = OBV_PG_READY;
     }
-    if (code == OBV_OK)
+    if (code == OBV_OK) {
         code = obv_archive_append(a, pg, w, p->logs, p->count, &err);
+        /* our file grew by another hand, or our next id is taken: a later epoch is at work, which we have not heard of
+         */
+        if (code == OBV_E_EXISTS || code == OBV_E_CONFLICT)
+            code = OBV_E_FENCED;
+    }
     if (code != OBV_OK)
         set_back(pg, code, &err);
 }

@@ -88,7 +88,7 @@ enum obv_archive_stage {
     OBV_PG_NEW,    /* media must be read before anything is written */
     OBV_PG_FIRST,  /* waits for log 1, whose time its kickoff needs */
     OBV_PG_READY,  /* appends */
-    OBV_PG_FAILED, /* its log has a hole or is damaged: not before another epoch */
+    OBV_PG_FAILED, /* its log has a hole or is damaged, or a later epoch is at work: not before another epoch */
 };
 
 typedef struct obv_archive_sample {
