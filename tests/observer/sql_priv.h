@@ -36,7 +36,7 @@ struct sql_table {
     char kind[3]; /* S, RS, T, L */
     char **col_names, **col_types;
     int col_count;
-    int ip_col, port_col; /* of L tables */
+    int ip_col, port_col, id_col, part_col; /* svr_ip, svr_port, table_id, partition_idx; -1 = none */
 };
 
 struct sql_schema {
@@ -97,6 +97,8 @@ size_t sql_result_rows(const struct sql_result *r);
 
 /* ---- sessions ---- */
 
+struct sql_rows;
+
 #define SQL_MAX_VARS 48
 
 struct sql_session {
@@ -114,7 +116,8 @@ struct sql_session {
     char tables[8][64];  /* what the running statement read */
     size_t table_count;
     bool nofilter;
-    struct sql_err deny; /* why the authorizer or an L table refused */
+    struct sql_rows *rows; /* sql_virtual.c: what L tables gave to the running statement */
+    struct sql_err deny;   /* why the authorizer or an L table refused */
 };
 
 struct sql_server {
@@ -186,6 +189,7 @@ int64_t sql_now_us(void);
 int64_t sql_mono_us(void);
 /* sql_virtual.c: module "si_local" for L tables */
 bool sql_virtual_register(struct sql_session *s);
+void sql_virtual_forget(struct sql_session *s); /* at the end of a statement */
 /* sql_log.c */
 struct sql_log *sql_log_open(const char *path);
 void sql_log_close(struct sql_log *l);

@@ -50,10 +50,14 @@ static bool add_column(struct sql_table *t, const char *name, const char *type)
     names[n - 1] = strdup(name);
     types[n - 1] = strdup(type);
     t->col_count = (int)n;
-    if (strcmp(name, "svr_ip") == 0)
-        t->ip_col = (int)n - 1;
-    if (strcmp(name, "svr_port") == 0)
-        t->port_col = (int)n - 1;
+    const struct {
+        const char *name;
+        int *col;
+    } KEYS[] = {
+        {"svr_ip", &t->ip_col}, {"svr_port", &t->port_col}, {"table_id", &t->id_col}, {"partition_idx", &t->part_col}};
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
+        if (strcmp(name, KEYS[i].name) == 0)
+            *KEYS[i].col = (int)n - 1;
     return names[n - 1] && types[n - 1];
 }
 
@@ -64,7 +68,7 @@ static bool read_table(sqlite3 *db, struct sql_schema *s, const char *kind, cons
         return false;
     s->v = v;
     struct sql_table *t = &v[s->n++];
-    *t = (struct sql_table){.ip_col = -1, .port_col = -1};
+    *t = (struct sql_table){.ip_col = -1, .port_col = -1, .id_col = -1, .part_col = -1};
     snprintf(t->name, sizeof t->name, "%s", name);
     snprintf(t->kind, sizeof t->kind, "%s", kind);
     sqlite3_stmt *q = NULL;

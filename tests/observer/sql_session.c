@@ -118,6 +118,7 @@ bool sql_run(struct sql_session *s, const char *text, size_t len, const struct s
             *params_wanted = toks.params;
     }
     s->deadline_us = 0;
+    sql_virtual_forget(s);
     if (!ok)
         sql_result_free(out);
     if (!describe || !ok)
