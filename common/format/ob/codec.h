@@ -16,7 +16,10 @@ typedef struct obv_rd {
     bool lenient; /* body of an envelope: a member that begins at the very end is absent and reads as 0 */
 } obv_rd;
 
-static inline obv_rd obv_rd_of(obv_span s) { return (obv_rd){.p = s.p, .end = s.p + s.len}; }
+static inline obv_rd obv_rd_of(obv_span s)
+{
+    return (obv_rd){.p = s.p, .end = s.len ? s.p + s.len : s.p}; /* nothing is added to a NULL of no bytes */
+}
 static inline size_t obv_rd_left(const obv_rd *r) { return (size_t)(r->end - r->p); }
 
 uint8_t obv_rd_u8(obv_rd *r);
