@@ -1,6 +1,8 @@
 /* catalog.c - see catalog.h */
 #include "catalog.h"
 
+#include "hostd.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -379,7 +381,8 @@ void catalog_sync(struct host *h)
         int leader, state;
         int64_t version;
     } seen[MAX_PG];
-    static bool alive[OBS_MAX_HOSTS];
+    enum { UNKNOWN, ALIVE, DEAD };
+    static int known[OBS_MAX_HOSTS]; /* unknown: this host has just become RootService */
     static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
     pthread_mutex_lock(&mu);
     char *members = members_text(h);
@@ -400,11 +403,13 @@ void catalog_sync(struct host *h)
         seen[i].version = version;
     }
     for (int k = 0; k < h->n_members; k++) {
-        bool now = host_alive(h, k + 1);
-        if (now != alive[k])
-            catalog_exec(h, "UPDATE __all_server SET status = ? WHERE id = ?", "si", now ? "active" : "inactive",
-                         (int64_t)k + 1);
-        alive[k] = now;
+        int now = host_alive(h, k + 1) ? ALIVE : DEAD;
+        if (!host_is_root(h))
+            now = UNKNOWN;
+        else if (now != known[k])
+            catalog_exec(h, "UPDATE __all_server SET status = ?, with_rootserver = (id = ?) WHERE id = ?", "sii",
+                         now == ALIVE ? "active" : "inactive", (int64_t)h->id, (int64_t)k + 1);
+        known[k] = now;
     }
     if (open)
         catalog_end(h);
