@@ -35,9 +35,11 @@ typedef struct fake_pg {
     int32_t migrate_status;
     uint64_t last_replay_log_id;
     int64_t last_replay_log_ts, publish, schema_version;
-    int move_after;  /* PG infos after this many show another position; 0 never */
-    int infos;       /* PG infos answered */
-    bool hide_trans; /* the trans partition is not among the members */
+    int move_after;    /* PG infos after this many show another position; 0 never */
+    int infos;         /* PG infos answered */
+    bool hide_trans;   /* the trans partition is not among the members */
+    bool extra_member; /* a third member, which is not listed */
+    bool swap_blocks;  /* another good block of the sstable comes than was named */
     bool index_not_ready;
     int32_t assist; /* of the table's keys */
     int32_t fail_pcode, fail_rcode;
@@ -96,11 +98,13 @@ static inline void fake_put_pg_meta(obv_buf *b, fake_pg *p)
     obv_put_vi64(b, -1);
     obv_unis_end(b, storage);
     obv_put_unis_header(b, 1, 0); /* split info */
-    obv_put_vu64(b, p->hide_trans ? 1 : 2);
+    obv_put_vu64(b, (uint64_t)(p->hide_trans ? 1 : 2) + (p->extra_member ? 1 : 0));
     obv_put_pkey(b, &(obv_pg_key){FAKE_TABLE_ID, p->key.part_id, p->assist});
     if (!p->hide_trans)
         obv_put_pkey(b, &trans);
-    obv_put_unis_header(b, 1, 0); /* report status */
+    if (p->extra_member)
+        obv_put_pkey(b, &(obv_pg_key){UINT64_MAX >> 1, 0, 0}); /* behind all others in their order */
+    obv_put_unis_header(b, 1, 0);                              /* report status */
     for (int i = 0; i < 8; i++)
         obv_put_vi64(b, 100 + i);
     obv_unis_end(b, meta);
@@ -260,7 +264,7 @@ static inline int32_t fake_put_blocks(obv_buf *b, fake_pg *p, obv_span arg)
         const int64_t seq = obv_rd_vi64(&ref);
         if (index >= t->block_count || t->blocks[index].data_version != version || t->blocks[index].data_seq != seq)
             return -4016;
-        fake_put_block(b, p, &t->blocks[index]);
+        fake_put_block(b, p, &t->blocks[p->swap_blocks ? (index + 1) % t->block_count : index]);
     }
     return t ? 0 : -4018;
 }

@@ -28,7 +28,7 @@ static fake_pg sample(void)
         {.type = OBV_TABLE_MV_MINOR, .index_id = FAKE_TABLE_ID, .mv_start = T + 400, .base = T + 400, .snapshot = T + 500,
          .log_start = T + 400, .log_end = T + 500, .upper_trans = T + 500, .schema_version = T + 320},
         {.type = OBV_TABLE_MV_MINOR, .index_id = FAKE_TABLE_ID, .mv_start = T + 530, .base = T + 500, .snapshot = T + 600,
-         .log_start = T + 500, .log_end = T + 600, .upper_trans = T + 650, .schema_version = T + 330,
+         .log_start = T + 500, .log_end = T + 600, .upper_trans = T + 650, .schema_version = T + 480,
          .blocks = MINOR_BLOCKS, .block_count = 1},
         {.type = OBV_TABLE_MINI_MINOR, .index_id = FAKE_TABLE_ID, .mv_start = T + 700, .base = T + 700, .snapshot = T + 800,
          .log_start = T + 690, .log_end = T + 800, .upper_trans = INT64_MAX, .schema_version = T + 990},
@@ -143,6 +143,7 @@ static void trans_is_behind(fake_pg *p) { p->tables[6].log_end = T + 689; }
 static void nothing_reaches(fake_pg *p) { p->publish = T + 900; }
 static void no_major_yet(fake_pg *p) { p->tables[0].snapshot = p->tables[1].snapshot = T + 701; }
 static void members_differ(fake_pg *p) { p->hide_trans = true; }
+static void list_is_short(fake_pg *p) { p->extra_member = true; }
 static void is_restoring(fake_pg *p) { p->is_restore = 2; }
 static void is_migrating(fake_pg *p) { p->migrate_status = 1; }
 static void is_no_member(fake_pg *p) { p->member_port++; }
@@ -161,6 +162,7 @@ static void a_pg_that_does_not_hold_still_is_not_copied(void **state)
                  {"no sstable reaches its position", nothing_reaches, OBV_E_PG_CHANGED},
                  {"no major at its position", no_major_yet, OBV_E_PG_CHANGED},
                  {"members and list differ", members_differ, OBV_E_PG_CHANGED},
+                 {"the list lacks a member", list_is_short, OBV_E_PG_CHANGED},
                  {"it is being restored", is_restoring, OBV_E_PRECONDITION},
                  {"it is migrating", is_migrating, OBV_E_PRECONDITION},
                  {"not in the member list", is_no_member, OBV_E_PRECONDITION},
@@ -246,7 +248,12 @@ static void damage_on_the_way_and_in_blocks_is_met_by_one_repetition(void **stat
     static const struct {
         int packets, blocks;
         obv_code want;
-    } CASES[] = {{1, 0, OBV_E_NOT_FOUND}, {0, 1, OBV_E_NOT_FOUND}, {2, 0, OBV_E_CORRUPT}, {0, 6, OBV_E_CORRUPT}};
+        bool swap;
+    } CASES[] = {{1, 0, OBV_E_NOT_FOUND, false},
+                 {0, 1, OBV_E_NOT_FOUND, false},
+                 {2, 0, OBV_E_CORRUPT, false},
+                 {0, 6, OBV_E_CORRUPT, false},
+                 {0, 0, OBV_E_CORRUPT, true}};
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         rig r;
         rig_start(&r, 0);
@@ -255,6 +262,7 @@ static void damage_on_the_way_and_in_blocks_is_met_by_one_repetition(void **stat
         assert_code(open_pg(&r, NULL, &pg), OBV_OK, &r.err);
         atomic_store(&r.server.damage_packets, CASES[i].packets);
         r.pg.damage_blocks = CASES[i].blocks;
+        r.pg.swap_blocks = CASES[i].swap;
         assert_code(read_all(&r, pg, &blocks), CASES[i].want, &r.err);
         if (CASES[i].want == OBV_E_NOT_FOUND)
             assert_int_equal(blocks, 5);
