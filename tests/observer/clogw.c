@@ -217,7 +217,7 @@ int clog_open(struct host *h)
 
 /* One block behind the last, from the start of its page; padding up to the page's end that the next block overwrites.
  */
-static int put_block(struct clog_writer *w, const struct obuf *blk)
+static int put_block(struct host *h, struct clog_writer *w, const struct obuf *blk)
 {
     int64_t page = w->off / CLOG_PAGE * CLOG_PAGE;
     struct obuf b = {0};
@@ -226,6 +226,10 @@ static int put_block(struct clog_writer *w, const struct obuf *blk)
     w->off += (int64_t)blk->n;
     if (w->off % CLOG_PAGE)
         enc_padding(&b, padding_size(w->off));
+    if (!rc && h->knob.clog_write_gap_us && b.n > CLOG_PAGE) { /* a reader may meet half of the write */
+        rc = pwrite_all(w->fd, b.p, CLOG_PAGE, page);
+        sleep_us(h->knob.clog_write_gap_us);
+    }
     if (!rc)
         rc = pwrite_all(w->fd, b.p, b.n, page);
     ob_free(&b);
@@ -250,7 +254,7 @@ static int end_file(struct host *h, struct clog_writer *w)
         w->off += padding_size(w->off);
     int64_t info = w->off;
     enc_info_block(&b, m, n, w->max_submit, block_ts(h, w));
-    int rc = put_block(w, &b);
+    int rc = put_block(h, w, &b);
     uint8_t page[CLOG_PAGE] = {0};
     b.n = 0;
     enc_trailer(&b, (int32_t)info, w->file + 1, block_ts(h, w));
@@ -272,7 +276,7 @@ static int flush_batch(struct host *h, struct clog_writer *w, const struct obuf 
         enc_block_meta(&b, BLK_DATA, data->n, block_ts(h, w), 0);
         ob_put(&b, data->p, data->n);
         uint32_t base = (uint32_t)w->off + BLOCK_HDR;
-        rc = put_block(w, &b);
+        rc = put_block(h, w, &b);
         ob_free(&b);
         for (size_t i = 0; i < n; i++)
             if (pl[i].size) {
@@ -347,6 +351,8 @@ int clog_stale_tail(struct host *h, uint32_t pg, int count)
     struct clog_writer *w = h->clog;
     struct shm_pg *p = pg_at(h, pg);
     struct obuf b = {0}, d = {0};
+    struct proposal lost = p->proposal; /* of a leader that nobody followed */
+    lost.ts -= 1000;
     pthread_mutex_lock(&w->mu);
     for (int i = 0; i < count; i++) {
         d.n = 0;
@@ -367,8 +373,8 @@ int clog_stale_tail(struct host *h, uint32_t pg, int count)
                               .key = p->key,
                               .log_id = p->last_log_id + 1 + (uint64_t)i,
                               .generation_ts = clock_us(h),
-                              .epoch = p->leader_epoch,
-                              .proposal = p->proposal,
+                              .epoch = p->leader_epoch - 1000,
+                              .proposal = lost,
                               .submit_ts = p->last_ts + 1 + i,
                               .freeze_version = (int64_t)1 << 32 | 2,
                               .data = d.p,
@@ -378,7 +384,7 @@ int clog_stale_tail(struct host *h, uint32_t pg, int count)
     struct obuf blk = {0};
     enc_block_meta(&blk, BLK_DATA, b.n, block_ts(h, w), 0);
     ob_put(&blk, b.p, b.n);
-    int rc = put_block(w, &blk);
+    int rc = put_block(h, w, &blk);
     pthread_mutex_unlock(&w->mu);
     ob_free(&b);
     ob_free(&d);

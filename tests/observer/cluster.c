@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SHM_MAGIC 0x4f42535348303033u
+#define SHM_MAGIC (0x4f42535348303033u + sizeof(struct shm)) /* another layout is another cluster */
 
 static bool pid_lives(int pid) { return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM); }
 
@@ -308,7 +308,12 @@ int knob_set(struct host *h, const char *name, int64_t v)
                {"commit_spread_us", &k->commit_spread_us},
                {"restore_gap_us", &k->restore_gap_us},
                {"memtable_limit_bytes", &k->memtable_limit_bytes},
-               {"auto_freeze_us", &k->auto_freeze_us}};
+               {"auto_freeze_us", &k->auto_freeze_us},
+               {"batch_commit_pct", &k->batch_commit_pct},
+               {"clog_write_gap_us", &k->clog_write_gap_us},
+               {"apply_delay_us", &k->apply_delay_us},
+               {"rpc_compress", &k->rpc_compress},
+               {"rpc_warnings", &k->rpc_warnings}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(name, all[i].name)) {
             *all[i].p = v;

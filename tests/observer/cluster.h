@@ -64,6 +64,7 @@ struct shm_pg {
     int64_t last_ts, accum, max_w;
     uint64_t membership_log_id;
     int64_t membership_ts;
+    int64_t recent[4]; /* bus positions of the last logs: a new leader proposes them again */
     int64_t last_commit_us, last_ckpt_us;
     bool ckpt_due;
     int running; /* transactions that have written here and not ended */
@@ -148,6 +149,8 @@ struct bus_rec { /* head of a record on the bus, 8-aligned */
     int64_t accum, submit_ts;
     uint64_t log_id;
     uint32_t host_mask, type;
+    uint32_t batch; /* the cursor's batch-commit bit: known to ilog only */
+    uint32_t unused;
 };
 
 struct knobs {
@@ -155,7 +158,9 @@ struct knobs {
         checkpoint_cold_us;
     _Atomic int64_t undo_retention_us, stream_wait_us, io_delay_us, kept_majors, lease_us, micro_block_size,
         commit_spread_us;
-    _Atomic int64_t restore_gap_us, memtable_limit_bytes, auto_freeze_us;
+    _Atomic int64_t restore_gap_us, memtable_limit_bytes, auto_freeze_us, batch_commit_pct, clog_write_gap_us,
+        apply_delay_us;
+    _Atomic int64_t rpc_compress, rpc_warnings;
 };
 
 struct replica;

@@ -148,7 +148,7 @@ static json_t *v_stale(struct host *h, const json_t *req)
 static json_t *v_rebuild(struct host *h, const json_t *req)
 {
     int64_t pg = pg_arg(h, req);
-    int host = (int)jint(req, "host", 0);
+    int host = (int)jint(req, "host", h->id);
     if (pg < 0 || host < 1 || host > h->n_members || pg_at(h, (uint32_t)pg)->leader == host)
         return result(-4002, "rebuild: pg and a follower's host are needed");
     /* The next logs of the PG pass by this host; it then stands behind them, as after a rebuild from the leader. */

@@ -132,7 +132,7 @@ void ilog_add(struct host *h, uint32_t pg, uint64_t log_id, const struct place *
         }
         if (!g->min_id) {
             g->min_id = log_id;
-            g->min_ts = submit_ts;
+            g->min_ts = submit_ts & INT64_MAX;
         }
         size_t k = (size_t)(log_id - g->min_id);
         if (k >= g->cap) {
@@ -141,7 +141,7 @@ void ilog_add(struct host *h, uint32_t pg, uint64_t log_id, const struct place *
         }
         g->c[k] = (struct ilog_cursor){at->file, at->off, at->size, accum, submit_ts};
         g->max_id = log_id;
-        g->max_ts = submit_ts;
+        g->max_ts = submit_ts & INT64_MAX;
         s->total++;
         if (!s->dirty_since)
             s->dirty_since = now_us();
@@ -212,6 +212,7 @@ void *applier_main(void *arg)
                 break;
             pos += rec->len;
             any = true;
+            sleep_us(h->knob.apply_delay_us);
             if (rec->kind == BUS_LOG) {
                 struct replica *r = replica_get(h, rec->pg);
                 if (!r)
@@ -224,7 +225,8 @@ void *applier_main(void *arg)
                     pthread_mutex_unlock(&r->mu);
                     struct place at;
                     if (clog_place(h, pos, &at))
-                        ilog_add(h, rec->pg, rec->log_id, &at, rec->accum, rec->submit_ts);
+                        ilog_add(h, rec->pg, rec->log_id, &at, rec->accum,
+                                 rec->submit_ts | (rec->batch ? INT64_MIN : 0));
                     my_rep(h, rec->pg)->applied_ts = ts;
                     my_rep(h, rec->pg)->applied_id = applied;
                 }

@@ -83,14 +83,25 @@ bool dec_rpc(struct rpc_header *h, const uint8_t *p, size_t n, size_t *payload_o
     return !r.bad;
 }
 
-void enc_result(struct obuf *b, int32_t rcode, const char *msg)
+void enc_result(struct obuf *b, int32_t rcode, const char *msg, int warnings)
 {
     size_t n = strlen(msg) + 1;
     size_t at = unis_begin(b, 1);
     ob_vi32(b, rcode);
     ob_vi(b, n);
     ob_put(b, msg, n);
-    ob_vi(b, 0);
+    ob_vi(b, (uint64_t)warnings);
+    for (int i = 0; i < warnings; i++) {
+        static const char TEXT[] = "stand-in warning";
+        size_t item = unis_begin(b, 1);
+        ob_vi(b, sizeof TEXT);
+        ob_put(b, TEXT, sizeof TEXT);
+        ob_vi32(b, -4016);
+        ob_vi32(b, 2);
+        ob_vi32(b, i);
+        ob_vi32(b, 0);
+        unis_end(b, item);
+    }
     unis_end(b, at);
 }
 

@@ -39,8 +39,8 @@ void enc_rpc(struct obuf *b, const struct rpc_header *h, uint32_t chid, const ui
 /** @p p = what follows the net header. False: shorter than 112 bytes or header length wrong. */
 bool dec_rpc(struct rpc_header *h, const uint8_t *p, size_t n, size_t *payload_off);
 
-/** ObRpcResultCode; warnings: n texts with their codes (may be 0). */
-void enc_result(struct obuf *b, int32_t rcode, const char *msg);
+/** ObRpcResultCode with n warnings. */
+void enc_result(struct obuf *b, int32_t rcode, const char *msg, int warnings);
 /** ObDataBuffer around one chunk. */
 void enc_data_buffer(struct obuf *b, const uint8_t *p, size_t n);
 

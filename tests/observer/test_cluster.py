@@ -96,6 +96,16 @@ def copies(b, host, names):
     return out
 
 
+def explain(copy, logs, t):
+    """What a human needs to find the difference."""
+    pos = copy.data["last_replay_log_id"]
+    print("T", t, "lower bound", copy.lower, "data", copy.data, "clog", copy.clog["last_replay_log_id"], "logs", min(logs, default=0), max(logs, default=0))
+    print("hole", [i for i in range(pos + 1, max(logs, default=0)) if i not in logs][:5])
+    for table_id, rows in copy.minors.items():
+        print(table_id, "minor rows", len(rows), "open", [(r.trans_id, copy.trans.get(r.trans_id)) for r in rows if r.state][:10])
+    print("trans", copy.trans)
+
+
 def copy_and_restore(b, host):
     """Copies while the workload runs, then T a little later: rows must be those of T."""
     names = [p["pg"] for p in b.ctl("status", pgs=True)["pgs"] if p["state"] == 1 and key_of(p["pg"]).tenant_id == 1001]
@@ -105,13 +115,22 @@ def copy_and_restore(b, host):
     assert t >= lower
     time.sleep(1.2)
     want = {p["pg"]: p for p in b.ctl("digest", tenant=1001, at=t)["pgs"]}
-    logs = live.committed(b.store(host))
+    last = {key_of(p["pg"]): p["last_log_id"] for p in b.ctl("status", pgs=True)["pgs"]}
+    for _ in range(100):  # ilog follows
+        logs = live.committed(b.store(host))
+        if all(max(logs.get(key_of(n), [0])) >= last[key_of(n)] for n in names):
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("ilog does not follow")
     checked = 0
     for name, copy in got.items():
         low = f"{key_of(name).low}/{key_of(name).partition_id}"
         if low not in want:
             continue
         rows, sha = digest(copy.rows_at(t, logs.get(key_of(name), {})))
+        if (rows, sha) != (want[low]["rows"], want[low]["sha256"]):
+            explain(copy, logs.get(key_of(name), {}), t)
         assert (rows, sha) == (want[low]["rows"], want[low]["sha256"]), (name, rows, want[low]["rows"], copy.data)
         checked += 1
     print(f"host {host}: {checked} PGs copied and replayed to T", flush=True)
@@ -162,6 +181,14 @@ def main():
         time.sleep(1)
         b.ctl("minor_freeze")
         copy_and_restore(b, 2)
+        for h in (1, 2, 3):
+            b.ctl("knob", host=h, name="clog_write_gap_us", value=1000)
+            b.ctl("knob", host=h, name="batch_commit_pct", value=30)
+        b.ctl("knob", host=1, name="rpc_compress", value=8)
+        b.ctl("knob", host=1, name="rpc_warnings", value=2)
+        stale = [p for p in b.ctl("status", pgs=True)["pgs"] if p["leader"] != 2 and p["kind"] == 1][:3]
+        for p in stale:
+            b.ctl("stale_tail", host=2, pg=p["pg"], count=4)
         b.ctl("minor_freeze", lag_data_info=True)
         copy_and_restore(b, 1)
         b.ctl("leader_move", flap=True)
@@ -181,7 +208,21 @@ def main():
         b.ctl("quiesce")
         b.ctl("minor_freeze")
         compare(b, "after a kill and DDL")
+        b.tool("stop", "--dir", folder, "--kill")
+        b.start()
+        compare(b, "after all hosts were killed")
+        b.ctl("workload", op="start", rate=200)
+        time.sleep(2.5)
+        lost = next(p for p in b.ctl("status", pgs=True)["pgs"] if p["leader"] != 3 and p["kind"] == 0 and key_of(p["pg"]).low > 210)
+        b.ctl("rebuild", host=3, pg=lost["pg"], logs=3)
+        time.sleep(2.5)
+        b.ctl("quiesce")
+        b.ctl("minor_freeze")
+        compare(b, "after a follower was rebuilt")
         time.sleep(0.6)
+        have = live.committed(b.store(3))[key_of(lost["pg"])]
+        gaps = [i for i in range(min(have), max(have)) if i not in have]
+        assert len(gaps) == 3 and max(have) > max(gaps), gaps
         for h in (1, 2, 3):
             print(f"host {h}: {live.check_clog_files(b.store(h))} clog blocks, {sum(map(len, live.committed(b.store(h)).values()))} logs", flush=True)
         assert b.ctl("recycle", host=1)["count"] > 0

@@ -468,11 +468,11 @@ static void rpc(void)
         }
     }
     struct obuf b = {0};
-    enc_result(&b, 0, "");
+    enc_result(&b, 0, "", 0);
     same("result 0", &b,
          "018480808000000100"
          "00");
-    enc_result(&b, -4008, "");
+    enc_result(&b, -4008, "", 0);
     same("result -4008", &b, "018880808000d8e0ffff0f010000");
     json_decref(m);
 }

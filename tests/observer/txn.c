@@ -40,7 +40,11 @@ static uint64_t append(struct host *h, uint32_t pg, uint32_t type, int64_t ts, c
                         .log_id = e.log_id,
                         .host_mask = ~0u,
                         .type = type};
+    if (type == (LOG_AGGRE | LOG_TRANS_BIT) && h->knob.batch_commit_pct)
+        r.batch = e.log_id % 100 < (uint64_t)h->knob.batch_commit_pct;
     int64_t pos = bus_append(h, &r, b.p);
+    memmove(p->recent + 1, p->recent, sizeof p->recent - sizeof p->recent[0]);
+    p->recent[0] = pos < 0 ? 0 : pos - (int64_t)((sizeof r + r.entry_len + 7) & ~7u) + 1;
     ob_free(&b);
     return pos < 0 ? 0 : e.log_id;
 }
@@ -274,7 +278,8 @@ int64_t tx_commit(struct host *h, int64_t slot)
     t->commit_version = version;
     t->state = TX_COMMITTING;
     shm_unlock(h);
-    finish(h, slot, TX_COMMIT, h->knob.commit_spread_us);
+    /* Most participants follow at once, some late: what lies between must not fool a checkpoint. */
+    finish(h, slot, TX_COMMIT, slot % 8 == 0 ? h->knob.commit_spread_us : 0);
     return version;
 }
 
@@ -446,6 +451,43 @@ static void local_record(struct host *h, uint32_t pg, uint32_t type, uint64_t lo
     ob_free(&b);
 }
 
+/* The new leader proposes the last logs again: same log, other proposal id and header checksum, one more copy on every
+ * disk. */
+static void propose_again(struct host *h, uint32_t pg)
+{
+    struct shm_pg *p = pg_at(h, pg);
+    for (int i = 3; i >= 0; i--) {
+        int64_t pos = p->recent[i] - 1;
+        const struct bus_rec *rec = pos < 0 ? NULL : bus_at(h, &pos);
+        struct log_entry e;
+        size_t used;
+        if (!rec || rec->pg != pg || !dec_entry(&e, (const uint8_t *)(rec + 1), rec->entry_len, &used))
+            continue;
+        struct obuf b = {0};
+        e.proposal = p->proposal;
+        enc_entry(&b, &e);
+        const struct bus_rec r = {.kind = BUS_LOCAL,
+                                  .pg = pg,
+                                  .entry_len = (uint32_t)b.n,
+                                  .log_id = e.log_id,
+                                  .host_mask = ~0u,
+                                  .type = e.type};
+        bus_append(h, &r, b.p);
+        ob_free(&b);
+    }
+}
+
+/* Reconfirm fills an id that nobody can tell about with a NOP; its timestamp repeats the last one. */
+static void nop_log(struct host *h, uint32_t pg)
+{
+    struct obuf b = {0};
+    size_t at = unis_begin(&b, 1);
+    ob_vi32(&b, 1);
+    unis_end(&b, at);
+    log_raw(h, pg, LOG_NOP, b.p, b.n);
+    ob_free(&b);
+}
+
 int leader_move(struct host *h, uint32_t pg, int to)
 {
     if (to < 1 || to > h->n_members || !host_alive(h, to))
@@ -458,6 +500,9 @@ int leader_move(struct host *h, uint32_t pg, int to)
     } else {
         take_lead(h, p, to);
         local_record(h, pg, LOG_PREPARED, NO_ID);
+        propose_again(h, pg);
+        if (p->leader_epoch % 2)
+            nop_log(h, pg);
         membership_log(h, pg);
         local_record(h, pg, LOG_RENEW_MEMBERSHIP, p->membership_log_id);
     }
