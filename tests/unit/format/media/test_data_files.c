@@ -119,6 +119,33 @@ static void an_index_with_a_gap_is_neither_written_nor_read(void **state)
     obv_buf_fini(&k);
 }
 
+/* An index as a faulty writer would leave it: entries 0 and 2 of three. */
+static void a_gap_in_a_finished_index_is_damage(void **state)
+{
+    (void)state;
+    obv_err err = {0};
+    obv_table_key key = {.type = 1, .pkey = {1100611139453781, 3, 0}, .table_id = 1100611139453781};
+    obv_buf o = obv_buf_heap(1024);
+    const size_t info = obv_unis_begin(&o, 1);
+    obv_put_table_key(&o, &key);
+    obv_put_vu64(&o, 3);
+    obv_unis_end(&o, info);
+    static const uint64_t INDEXES[] = {0, 2, 2};
+    for (size_t i = 0; i < 3; i++) {
+        const uint64_t words[] = {INDEXES[i], 7, i, 1, 0, i * 4096, 4096};
+        const size_t entry = obv_unis_begin(&o, 1);
+        for (size_t w = 0; w < 7; w++)
+            obv_put_vu64(&o, words[w]);
+        obv_unis_end(&o, entry);
+    }
+    obv_buf file = obv_buf_heap(1 << 20);
+    obv_put_info_file(&file, OBV_FILE_MACRO_INDEX, 1, obv_buf_span(&o));
+    assert_int_equal(obv_macro_index_each(obv_buf_span(&file), &(obv_macro_index_visitor){0}, &err), OBV_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "entry 2 where 1 was due"));
+    obv_buf_fini(&file);
+    obv_buf_fini(&o);
+}
+
 /* ---- meta files */
 
 typedef struct meta_copy {
@@ -417,6 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(macroblock_files_are_oceanbases_bytes_both_ways),
         cmocka_unit_test(an_index_with_a_gap_is_neither_written_nor_read),
+        cmocka_unit_test(a_gap_in_a_finished_index_is_damage),
         cmocka_unit_test(meta_files_are_oceanbases_bytes_both_ways),
         cmocka_unit_test(the_merged_index_is_oceanbases_bytes_both_ways),
         cmocka_unit_test(flips_in_headers_and_payloads_are_noticed),

@@ -1,4 +1,5 @@
 /* macroblocks made by OceanBase are accepted, damaged ones are not */
+#include "base/crc32c.h"
 #include "format/ob/macroblock.h"
 #include "golden.h"
 
@@ -111,6 +112,34 @@ static void inner_checks_find_damage_by_themselves(void **state)
     free(copy);
 }
 
+/* A micro block that is whole in itself but not the one that was written: only the chain tells. */
+static void a_replaced_micro_block_breaks_the_chain(void **state)
+{
+    (void)state;
+    const golden_block b = load("none");
+    uint8_t *copy = malloc(b.data.len);
+    assert_non_null(copy);
+    memcpy(copy, b.data.p, b.data.len);
+    memset(copy + 24, 0, 8);
+    uint8_t *micro = copy + b.meta.micro_data_offset;
+    obv_rd r = obv_rd_of((obv_span){micro, 32});
+    (void)obv_rd_bytes(&r, 16);
+    const uint64_t len = obv_rd_le64(&r);
+    const uint64_t old = obv_rd_le64(&r);
+    uint8_t *stored = micro + 42 + 8 * (size_t)b.meta.column_count;
+    stored[5] ^= 1;
+    const uint64_t now = obv_crc64(0, (obv_span){stored, (size_t)len});
+    uint16_t header_sum;
+    memcpy(&header_sum, micro + 4, 2);
+    header_sum ^= (uint16_t)(obv_fold64(old) ^ obv_fold64(now));
+    memcpy(micro + 4, &header_sum, 2);
+    memcpy(micro + 24, &now, 8);
+    obv_err err = {0};
+    assert_int_equal(obv_macro_block_check(&b.meta, &b.schema, (obv_span){copy, b.data.len}, &err), OBV_E_CORRUPT);
+    assert_non_null(strstr(err.msg, "chain"));
+    free(copy);
+}
+
 static void a_block_of_another_meta_is_refused(void **state)
 {
     (void)state;
@@ -181,6 +210,7 @@ int main(void)
         cmocka_unit_test(the_metas_say_what_the_manifest_says),
         cmocka_unit_test(every_flipped_byte_of_a_block_is_noticed),
         cmocka_unit_test(inner_checks_find_damage_by_themselves),
+        cmocka_unit_test(a_replaced_micro_block_breaks_the_chain),
         cmocka_unit_test(a_block_of_another_meta_is_refused),
         cmocka_unit_test(cut_metas_and_blocks_are_refused),
         cmocka_unit_test(absurd_header_values_are_survived),
