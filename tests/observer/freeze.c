@@ -371,27 +371,28 @@ int replica_build_major(struct host *h, struct replica *r, int64_t version, int6
     return rc;
 }
 
+/* Majors beyond kept_majors go, but never the newest one at or below publish_version: data_info of a cold PG stays
+ * where it is, and whoever copies the PG at that position needs a base for it. Minors go once the oldest major that
+ * stays has all of them. */
 static void drop_old(struct host *h, struct replica *r, const struct shm_part *p, uint64_t index_id)
 {
-    int64_t newest = 0, oldest_kept = 0;
-    for (int i = 0; i < r->n_sst; i++)
-        if (r->sst[i]->key.type == T_MAJOR && r->sst[i]->key.table_id == index_id &&
-            pkey_eq(&r->sst[i]->key.pkey, &p->key) && r->sst[i]->key.version > newest)
-            newest = r->sst[i]->key.version;
-    int k = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        k = 0;
+    const struct sst *base = replica_major(r, index_id, &p->key, r->data.publish_version);
+    const struct sst *last = replica_major(r, index_id, &p->key, INT64_MAX);
+    int64_t oldest = INT64_MAX;
+    for (int pass = 0; pass < 2 && last; pass++) {
+        int64_t newest = last->key.version;
+        int k = 0;
         for (int i = 0; i < r->n_sst; i++) {
             struct sst *s = r->sst[i];
             bool mine = s->key.table_id == index_id && pkey_eq(&s->key.pkey, &p->key), gone = false;
             if (mine && pass == 0 && s->key.type == T_MAJOR) {
-                gone = s->key.version + h->knob.kept_majors <= newest;
-                if (!gone && (!oldest_kept || s->key.v.snapshot_version < oldest_kept))
-                    oldest_kept = s->key.v.snapshot_version;
+                gone = s != base && s->key.version + h->knob.kept_majors <= newest;
+                if (!gone && s->key.v.snapshot_version < oldest)
+                    oldest = s->key.v.snapshot_version;
             }
             if (mine && pass == 1 && s->key.type != T_MAJOR)
-                gone = !s->meta.has_uncommitted && s->max_version <= oldest_kept &&
-                       s->key.v.snapshot_version <= oldest_kept && s->key.v.snapshot_version < r->data.publish_version;
+                gone = !s->meta.has_uncommitted && s->max_version <= oldest && s->key.v.snapshot_version <= oldest &&
+                       s->key.v.snapshot_version < r->data.publish_version;
             if (gone)
                 sst_doom(s);
             else

@@ -172,7 +172,7 @@ class PgCopy:
             return
         majors = [k for k in keys if k["table_type"] == R.TYPE_MAJOR and k["trans_version_range"]["snapshot_version"] <= publish]
         if not majors:
-            assert table_id >> 40 and not [k for k in keys if k["table_type"] == R.TYPE_MAJOR], "only majors behind publish_version"
+            assert not [k for k in keys if k["table_type"] == R.TYPE_MAJOR], ("no major at publish_version", self.data, keys)
             return  # an index that is being built
         major = max(majors, key=lambda k: k["version"]["version"])
         snapshot = major["trans_version_range"]["snapshot_version"]

@@ -147,6 +147,9 @@ int pg_add_part(struct host *h, uint32_t pg, const struct pg_spec *s, int64_t sc
         if (host_alive(h, i))
             host_command(h, i, &c, 30000000);
     }
+    /* data_info moves past the new partition's first rows, so that the PG has a version that covers all its members. */
+    if (!rc && !cluster_catch_up(h, s->snapshot, 30000000))
+        cluster_freeze(h, 0, 0, pg, FREEZE_FORCE, false);
     return rc;
 }
 
