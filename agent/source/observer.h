@@ -48,7 +48,7 @@ OBV_CHECK obv_code obv_observer_fetch_pg_info(obv_source *s, const obv_pg_key *p
                                               obv_observer_pg_info *out, obv_err *err);
 void obv_observer_pg_info_fini(obv_observer_pg_info *i);
 
-/** The class of an OceanBase error number that a storage RPC answered (docs/errors.md). */
+/** The class of an OceanBase error number that a storage RPC answered (docs/format.md, "Errors of the server"). */
 obv_code obv_observer_code(int32_t rcode);
 
 #endif
