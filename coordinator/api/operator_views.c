@@ -1,0 +1,314 @@
+#include "api/operator_priv.h"
+#include "job/archive.h"
+#include "job/backup.h"
+#include "job/window.h"
+#include "proto/message.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct view {
+    obv_job_ctx *x;
+    op_memory *m;
+    void *reply;
+    const void *want;
+} view;
+
+/* ---- archive status */
+
+static obv_code add_archive_tenant(void *ctx, const obv_round_tenant *t, obv_err *err)
+{
+    view *v = ctx;
+    Obvault__V1__ArchiveStatusResponse *r = v->reply;
+    obv_coverage c;
+    OBV_TRY(obv_archive_coverage(v->x, t->round, t->tenant_id, &c, err));
+    Obvault__V1__ArchiveTenant *o = OP_GET(v->m, Obvault__V1__ArchiveTenant, OBVAULT__V1__ARCHIVE_TENANT__INIT);
+    if (!o)
+        return OBV_E_NOMEM;
+    o->tenant_id = t->tenant_id;
+    o->name = op_text(v->m, t->name, err);
+    o->status = op_text(v->m, obv_round_status_name(t->status), err);
+    o->start_ts = t->start_ts;
+    o->checkpoint_ts = t->checkpoint_ts;
+    o->pgs = c.pgs;
+    o->pgs_started = c.started;
+    o->pgs_sampled = c.sampled;
+    o->pgs_unassigned = c.unassigned;
+    o->bytes_in = c.bytes_in;
+    o->bytes_out = c.bytes_out;
+    for (uint32_t i = 0; i < c.blocking_count; i++) {
+        Obvault__V1__PgKey *k = OP_GET(v->m, Obvault__V1__PgKey, OBVAULT__V1__PG_KEY__INIT);
+        if (k) {
+            k->table_id = c.blocking[i].table_id;
+            k->part_id = (uint32_t)c.blocking[i].part_id;
+            k->assist = (uint32_t)c.blocking[i].assist;
+        }
+        OBV_TRY(op_push(v->m, &o->blocking, &o->n_blocking, k, err));
+    }
+    const obv_err *why = t->error.code != OBV_OK ? &t->error : &c.why;
+    if (why->code != OBV_OK && !(o->error = op_error(v->m, why, err)))
+        return OBV_E_NOMEM;
+    return op_push(v->m, &r->tenants, &r->n_tenants, o->name && o->status ? o : NULL, err);
+}
+
+obv_code op_archive_status(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
+{
+    (void)req;
+    OBV_AUTO(op_memory_fini) op_memory m = {0};
+    Obvault__V1__ArchiveStatusResponse r = OBVAULT__V1__ARCHIVE_STATUS_RESPONSE__INIT;
+    view v = {&api->x, &m, &r, NULL};
+    obv_round round;
+    r.now = obv_ctx_now(&api->x);
+    const obv_code code = obv_round_last(api->x.s, &round, err);
+    if (code == OBV_E_NOT_FOUND)
+        return obv_message_pack(&r.base, resp, err);
+    OBV_TRY(code);
+    r.exists = true;
+    r.round = round.round;
+    r.job_id = op_text(&m, round.job_id, err);
+    r.status = op_text(&m, obv_round_status_name(round.status), err);
+    r.start_ts = round.start_ts;
+    r.checkpoint_ts = round.checkpoint_ts;
+    if (!r.job_id || !r.status)
+        return OBV_E_NOMEM;
+    OBV_TRY(obv_round_tenant_each(api->x.s, round.round, add_archive_tenant, &v, err));
+    return obv_message_pack(&r.base, resp, err);
+}
+
+/* ---- backup list, show */
+
+static Obvault__V1__BackupSetInfo *set_info(view *v, const obv_set *s, obv_err *err)
+{
+    obv_set_sums sums;
+    Obvault__V1__BackupSetInfo *o = OP_GET(v->m, Obvault__V1__BackupSetInfo, OBVAULT__V1__BACKUP_SET_INFO__INIT);
+    if (!o || obv_set_sum(v->x->s, s->id, 0, &sums, err) != OBV_OK)
+        return NULL;
+    const char *status = s->status == OBV_SET_GOOD ? "SUCCESS" : s->status == OBV_SET_BAD ? "FAILED" : "DOING";
+    o->set_id = s->id;
+    o->type = op_text(v->m, "full", err);
+    o->status = op_text(v->m, status, err);
+    o->job_id = op_text(v->m, s->job_id, err);
+    o->round = s->round;
+    o->snapshot = s->status == OBV_SET_GOOD ? s->snapshot : 0;
+    o->started_at = s->started_at;
+    o->ended_at = s->status == OBV_SET_GOOD || s->status == OBV_SET_BAD ? s->ended_at : 0;
+    o->data_version = s->data_version;
+    o->pgs = sums.pgs;
+    o->pgs_done = sums.pgs_done;
+    o->blocks = sums.blocks;
+    o->bytes_read = sums.bytes_read;
+    o->bytes_written = sums.bytes_written;
+    o->date = s->date;
+    return o->type && o->status && o->job_id ? o : NULL;
+}
+
+static obv_code add_set(void *ctx, const obv_set *s, obv_err *err)
+{
+    view *v = ctx;
+    Obvault__V1__BackupListResponse *r = v->reply;
+    return op_push(v->m, &r->sets, &r->n_sets, set_info(v, s, err), err);
+}
+
+obv_code op_backup_list(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
+{
+    (void)req;
+    OBV_AUTO(op_memory_fini) op_memory m = {0};
+    Obvault__V1__BackupListResponse r = OBVAULT__V1__BACKUP_LIST_RESPONSE__INIT;
+    view v = {&api->x, &m, &r, NULL};
+    OBV_TRY(obv_set_each(api->x.s, add_set, &v, err));
+    return obv_message_pack(&r.base, resp, err);
+}
+
+static obv_code add_set_tenant(void *ctx, const obv_set_tenant *t, obv_err *err)
+{
+    view *v = ctx;
+    Obvault__V1__BackupSetDetail *d = v->reply;
+    OBV_AUTO(obv_window_data_fini) obv_window_data w = {0};
+    obv_set_sums sums;
+    OBV_TRY(obv_set_sum(v->x->s, t->set_id, t->tenant_id, &sums, err));
+    OBV_TRY(obv_window_load(v->x, t->tenant_id, &w, err));
+    Obvault__V1__BackupTenant *o = OP_GET(v->m, Obvault__V1__BackupTenant, OBVAULT__V1__BACKUP_TENANT__INIT);
+    if (!o || !(o->name = op_text(v->m, t->name, err)))
+        return OBV_E_NOMEM;
+    o->tenant_id = t->tenant_id;
+    o->pgs = sums.pgs;
+    o->pgs_done = sums.pgs_done;
+    o->blocks = sums.blocks;
+    o->bytes_read = sums.bytes_read;
+    o->bytes_written = sums.bytes_written;
+    o->schema_version = t->schema_version;
+    for (size_t i = 0; i < w.set_count; i++) {
+        const obv_window win = obv_window_of(&w.sets[i], w.pieces, w.piece_count);
+        if (w.sets[i].set_id == t->set_id && win.from <= win.to) {
+            o->restorable_from = win.from;
+            o->restorable_to = win.to;
+        }
+    }
+    return op_push(v->m, &d->tenants, &d->n_tenants, o, err);
+}
+
+obv_code op_backup_show(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
+{
+    const Obvault__V1__BackupShowRequest *q = (const Obvault__V1__BackupShowRequest *)req;
+    OBV_AUTO(op_memory_fini) op_memory m = {0};
+    Obvault__V1__BackupSetDetail d = OBVAULT__V1__BACKUP_SET_DETAIL__INIT;
+    view v = {&api->x, &m, &d, NULL};
+    obv_set s;
+    OBV_TRY(obv_set_get(api->x.s, q->set_id, &s, err));
+    if (!(d.set = set_info(&v, &s, err)))
+        return OBV_E_NOMEM;
+    OBV_TRY(obv_set_tenant_each(api->x.s, s.id, add_set_tenant, &v, err));
+    return obv_message_pack(&d.base, resp, err);
+}
+
+/* ---- window */
+
+typedef struct tenant_ids {
+    uint64_t v[1024];
+    size_t n;
+} tenant_ids;
+
+static obv_code window_tenants(obv_state *s, tenant_ids *out, obv_err *err)
+{
+    OBV_STATE_READ(s);
+    OBV_AUTO(obv_rows_drop) obv_rows *r = NULL;
+    OBV_TRY(obv_db_query_args(obv_state_db(s),
+                              "SELECT DISTINCT tenant_id FROM set_tenants UNION SELECT DISTINCT tenant_id FROM"
+                              " round_tenants ORDER BY tenant_id",
+                              NULL, 0, &r, err));
+    for (obv_code code; out->n < 1024 && (code = obv_rows_next(r, err)) != OBV_E_NOT_FOUND;) {
+        OBV_TRY(code);
+        out->v[out->n++] = obv_rows_u64(r, 0);
+    }
+    return OBV_OK;
+}
+
+static obv_code tenant_name(obv_state *s, uint64_t tenant, char *out, size_t cap, obv_err *err)
+{
+    OBV_STATE_READ(s);
+    OBV_AUTO(obv_rows_drop) obv_rows *r = NULL;
+    OBV_TRY(obv_db_query(obv_state_db(s), err, &r,
+                         "SELECT name FROM round_tenants WHERE tenant_id = ? ORDER BY round DESC LIMIT 1",
+                         obv_db_u(tenant)));
+    out[0] = 0;
+    const obv_code code = obv_rows_next(r, err);
+    if (code == OBV_OK)
+        obv_rows_copy(r, 0, out, cap);
+    return code == OBV_E_NOT_FOUND ? OBV_OK : code;
+}
+
+static obv_code add_windows(view *v, uint64_t tenant, const char *name, obv_err *err)
+{
+    Obvault__V1__WindowResponse *r = v->reply;
+    OBV_AUTO(obv_window_data_fini) obv_window_data w = {0};
+    OBV_TRY(obv_window_load(v->x, tenant, &w, err));
+    for (size_t i = 0; i < w.set_count; i++) {
+        const obv_window win = obv_window_of(&w.sets[i], w.pieces, w.piece_count);
+        if (win.from > win.to)
+            continue;
+        Obvault__V1__TenantWindow *o = OP_GET(v->m, Obvault__V1__TenantWindow, OBVAULT__V1__TENANT_WINDOW__INIT);
+        if (!o || !(o->tenant = op_text(v->m, name, err)))
+            return OBV_E_NOMEM;
+        o->tenant_id = tenant;
+        o->set_id = w.sets[i].set_id;
+        o->round = w.pieces[win.last].round;
+        o->from = win.from;
+        o->to = win.to;
+        OBV_TRY(op_push(v->m, &r->windows, &r->n_windows, o, err));
+    }
+    return OBV_OK;
+}
+
+obv_code op_window(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
+{
+    const Obvault__V1__WindowRequest *q = (const Obvault__V1__WindowRequest *)req;
+    OBV_AUTO(op_memory_fini) op_memory m = {0};
+    OBV_AUTO(obv_freep) tenant_ids *ids = calloc(1, sizeof *ids);
+    Obvault__V1__WindowResponse r = OBVAULT__V1__WINDOW_RESPONSE__INIT;
+    view v = {&api->x, &m, &r, NULL};
+    bool known = !q->tenant[0];
+    if (!ids)
+        return obv_fail(err, OBV_E_NOMEM, 0, "window");
+    OBV_TRY(window_tenants(api->x.s, ids, err));
+    for (size_t i = 0; i < ids->n; i++) {
+        char name[129];
+        OBV_TRY(tenant_name(api->x.s, ids->v[i], name, sizeof name, err));
+        if (q->tenant[0] && strcmp(q->tenant, name) != 0)
+            continue;
+        known = true;
+        OBV_TRY(add_windows(&v, ids->v[i], name, err));
+    }
+    if (!known)
+        return obv_fail(err, OBV_E_NOT_FOUND, 0, "no tenant %s is archived or backed up", q->tenant);
+    return obv_message_pack(&r.base, resp, err);
+}
+
+/* ---- restore status, agents */
+
+obv_code op_restore_status(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
+{
+    const Obvault__V1__JobRequest *q = (const Obvault__V1__JobRequest *)req;
+    OBV_AUTO(op_memory_fini) op_memory m = {0};
+    Obvault__V1__RestoreStatusResponse o = OBVAULT__V1__RESTORE_STATUS_RESPONSE__INIT;
+    obv_job j;
+    obv_restore r;
+    OBV_TRY(obv_job_get(api->x.s, q->id, &j, err));
+    if (j.kind != OBV_JOB_RESTORE)
+        return obv_fail(err, OBV_E_INVAL, 0, "job %s is no restore", j.id);
+    OBV_TRY(obv_restore_get(api->x.s, j.id, &r, err));
+    if (!(o.job = op_job(&api->x, &m, &j, err)))
+        return OBV_E_NOMEM;
+    o.target = r.target;
+    o.tenant = r.tenant;
+    o.new_tenant = r.new_tenant;
+    o.at = r.until_us;
+    o.set_id = r.set_id;
+    o.round = r.round;
+    o.target_status = r.status;
+    o.info = r.info;
+    o.pgs = r.pgs;
+    o.pgs_done = r.pgs_done;
+    o.blocks = r.blocks;
+    o.blocks_done = r.blocks_done;
+    return obv_message_pack(&o.base, resp, err);
+}
+
+static Obvault__V1__Agent *agent_of(view *v, const obv_live_agent *a, obv_err *err)
+{
+    Obvault__V1__Agent *o = OP_GET(v->m, Obvault__V1__Agent, OBVAULT__V1__AGENT__INIT);
+    Obvault__V1__Server *s = OP_GET(v->m, Obvault__V1__Server, OBVAULT__V1__SERVER__INIT);
+    if (!o || !s)
+        return NULL;
+    s->ip = op_text(v->m, a->hello.ip, err);
+    s->rpc_port = a->hello.rpc_port;
+    s->sql_port = a->hello.sql_port;
+    o->id = op_text(v->m, a->hello.agent_id, err);
+    o->version = op_text(v->m, a->hello.version, err);
+    o->server = s;
+    o->alive = a->alive;
+    o->sees_repository = a->known;
+    if (a->hello.repository_error.code != OBV_OK &&
+        !(o->repository_error = op_error(v->m, &a->hello.repository_error, err)))
+        return NULL;
+    o->silent_ms = (uint32_t)((obv_clock_ns(&v->x->clock) - a->seen_ns) / OBV_NS_PER_MS);
+    o->batches = (uint32_t)a->batches;
+    o->rss_bytes = a->hello.rss_bytes;
+    o->pool_bytes = a->hello.pool_bytes;
+    o->pool_used_bytes = a->hello.pool_used_bytes;
+    return s->ip && o->id && o->version ? o : NULL;
+}
+
+obv_code op_agent_list(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
+{
+    (void)req;
+    OBV_AUTO(op_memory_fini) op_memory m = {0};
+    OBV_AUTO(obv_freep) obv_live_agent *a = calloc(OBV_AGENTS_MAX, sizeof *a);
+    Obvault__V1__AgentListResponse r = OBVAULT__V1__AGENT_LIST_RESPONSE__INIT;
+    view v = {&api->x, &m, &r, NULL};
+    if (!a)
+        return obv_fail(err, OBV_E_NOMEM, 0, "agents");
+    const size_t n = obv_registry_agents(api->x.reg, a, OBV_AGENTS_MAX);
+    for (size_t i = 0; i < n; i++)
+        OBV_TRY(op_push(&m, &r.agents, &r.n_agents, agent_of(&v, &a[i], err), err));
+    return obv_message_pack(&r.base, resp, err);
+}

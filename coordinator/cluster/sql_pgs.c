@@ -1,0 +1,280 @@
+#include "cluster/sql_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Values of __all_virtual_table (docs/sql.md) */
+enum { TYPE_SYS_VIEW = 1, TYPE_VIRTUAL = 2, TYPE_VIEW = 4, TYPE_INDEX = 5, TYPE_MATERIALIZED = 7 };
+enum { INDEX_GLOBAL = 3, INDEX_GLOBAL_UNIQUE = 4, INDEX_AVAILABLE = 2 };
+#define NOT_DROPPED (-1)
+
+/* A table or tablegroup that has partitions of its own, by id. */
+typedef struct owner {
+    uint64_t id;
+    int64_t part_level;
+} owner;
+typedef struct owners {
+    owner *v;
+    size_t n, cap;
+} owners;
+
+/* Where a page ended. */
+typedef struct page {
+    void *list;
+    const owners *owners;
+    obv_pgs *pgs;
+    uint64_t last_table;
+    int64_t last_part, last_sub;
+    uint64_t rows;
+} page;
+
+static obv_code add_owner(owners *l, uint64_t id, int64_t level, obv_err *err)
+{
+    owner *o = obv_list_add(l, sizeof *o, err);
+    if (!o)
+        return OBV_E_NOMEM;
+    *o = (owner){id, level};
+    return OBV_OK;
+}
+
+static obv_code add_pg(obv_pgs *l, uint64_t table, int64_t partition, obv_err *err)
+{
+    obv_pg_key *k = obv_list_add(l, sizeof *k, err);
+    if (!k)
+        return OBV_E_NOMEM;
+    return obv_pg_key_of_sql(table, partition, k, err);
+}
+
+static int owner_cmp(const void *a, const void *b)
+{
+    const owner *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static const owner *find_owner(const owners *l, uint64_t id)
+{
+    const owner key = {id, 0};
+    return l->n ? bsearch(&key, l->v, l->n, sizeof key, owner_cmp) : NULL;
+}
+
+static obv_code take_table(void *ctx, const obv_mysql_row *r, obv_err *err)
+{
+    page *p = ctx;
+    int64_t type, index_type, index_status, level, binding, dropped;
+    uint64_t id;
+    OBV_TRY(obv_mysql_u64(r, 0, &id, err));
+    OBV_TRY(obv_mysql_i64(r, 1, &type, err));
+    OBV_TRY(obv_mysql_i64(r, 2, &index_type, err));
+    OBV_TRY(obv_mysql_i64(r, 3, &index_status, err));
+    OBV_TRY(obv_mysql_i64(r, 4, &level, err));
+    OBV_TRY(obv_mysql_i64(r, 5, &binding, err));
+    OBV_TRY(obv_mysql_i64(r, 6, &dropped, err));
+    p->rows++;
+    p->last_table = id;
+    if (type == TYPE_SYS_VIEW || type == TYPE_VIRTUAL || type == TYPE_VIEW || type == TYPE_MATERIALIZED)
+        return OBV_OK;
+    if (binding || dropped != NOT_DROPPED)
+        return OBV_OK;
+    if (type == TYPE_INDEX) {
+        if (index_type != INDEX_GLOBAL && index_type != INDEX_GLOBAL_UNIQUE)
+            return OBV_OK;
+        if (index_status != INDEX_AVAILABLE)
+            return OBV_OK;
+    }
+    return add_owner(p->list, id, level, err);
+}
+
+static obv_code take_tablegroup(void *ctx, const obv_mysql_row *r, obv_err *err)
+{
+    page *p = ctx;
+    int64_t level, binding, dropped;
+    uint64_t id;
+    OBV_TRY(obv_mysql_u64(r, 0, &id, err));
+    OBV_TRY(obv_mysql_i64(r, 1, &level, err));
+    OBV_TRY(obv_mysql_i64(r, 2, &binding, err));
+    OBV_TRY(obv_mysql_i64(r, 3, &dropped, err));
+    p->rows++;
+    p->last_table = id;
+    if (!binding || dropped != NOT_DROPPED)
+        return OBV_OK;
+    return add_owner(p->list, id, level, err);
+}
+
+static obv_code take_part(void *ctx, const obv_mysql_row *r, obv_err *err)
+{
+    page *p = ctx;
+    uint64_t table;
+    int64_t part, dropped;
+    OBV_TRY(obv_mysql_u64(r, 0, &table, err));
+    OBV_TRY(obv_mysql_i64(r, 1, &part, err));
+    OBV_TRY(obv_mysql_i64(r, 2, &dropped, err));
+    p->rows++;
+    p->last_table = table;
+    p->last_part = part;
+    const owner *o = find_owner(p->owners, table);
+    if (!o || o->part_level != 1 || dropped != NOT_DROPPED)
+        return OBV_OK;
+    return add_pg(p->pgs, table, part, err);
+}
+
+static obv_code take_sub_part(void *ctx, const obv_mysql_row *r, obv_err *err)
+{
+    page *p = ctx;
+    uint64_t table;
+    int64_t part, sub, dropped;
+    OBV_TRY(obv_mysql_u64(r, 0, &table, err));
+    OBV_TRY(obv_mysql_i64(r, 1, &part, err));
+    OBV_TRY(obv_mysql_i64(r, 2, &sub, err));
+    OBV_TRY(obv_mysql_i64(r, 3, &dropped, err));
+    p->rows++;
+    p->last_table = table;
+    p->last_part = part;
+    p->last_sub = sub;
+    const owner *o = find_owner(p->owners, table);
+    if (!o || o->part_level != 2 || dropped != NOT_DROPPED)
+        return OBV_OK;
+    const uint64_t id = ((uint64_t)part << 32 | (uint64_t)sub) | UINT64_C(1) << 28 | UINT64_C(1) << 60;
+    return add_pg(p->pgs, table, (int64_t)id, err);
+}
+
+static obv_code list_owners(obv_cluster *c, uint64_t tenant, owners *out, obv_err *err)
+{
+    page p = {.list = out};
+    do {
+        p.rows = 0;
+        OBV_TRY(sql_query(c, 7, OBV_CLUSTER_PAGE, take_table, &p, err,
+                          "SELECT table_id, table_type, index_type, index_status, part_level, binding,"
+                          " drop_schema_version FROM oceanbase.__all_virtual_table WHERE tenant_id = %llu AND"
+                          " table_id > %llu ORDER BY table_id LIMIT %u",
+                          (unsigned long long)tenant, (unsigned long long)p.last_table, OBV_CLUSTER_PAGE));
+    } while (p.rows == OBV_CLUSTER_PAGE);
+    p.last_table = 0;
+    do {
+        p.rows = 0;
+        OBV_TRY(sql_query(c, 4, OBV_CLUSTER_PAGE, take_tablegroup, &p, err,
+                          "SELECT tablegroup_id, part_level, binding, drop_schema_version"
+                          " FROM oceanbase.__all_virtual_tablegroup WHERE tenant_id = %llu AND tablegroup_id > %llu"
+                          " ORDER BY tablegroup_id LIMIT %u",
+                          (unsigned long long)tenant, (unsigned long long)p.last_table, OBV_CLUSTER_PAGE));
+    } while (p.rows == OBV_CLUSTER_PAGE);
+    if (out->n)
+        qsort(out->v, out->n, sizeof *out->v, owner_cmp);
+    return OBV_OK;
+}
+
+static obv_code list_partitions(obv_cluster *c, uint64_t tenant, const owners *own, obv_pgs *out, obv_err *err)
+{
+    for (size_t i = 0; i < own->n; i++)
+        if (own->v[i].part_level == 0)
+            OBV_TRY(add_pg(out, own->v[i].id, 0, err));
+    page p = {.owners = own, .pgs = out, .last_part = -1};
+    do {
+        p.rows = 0;
+        OBV_TRY(sql_query(c, 3, OBV_CLUSTER_PAGE, take_part, &p, err,
+                          "SELECT table_id, part_id, drop_schema_version FROM oceanbase.__all_virtual_part"
+                          " WHERE tenant_id = %llu AND (table_id > %llu OR (table_id = %llu AND part_id > %lld))"
+                          " ORDER BY table_id, part_id LIMIT %u",
+                          (unsigned long long)tenant, (unsigned long long)p.last_table,
+                          (unsigned long long)p.last_table, (long long)p.last_part, OBV_CLUSTER_PAGE));
+    } while (p.rows == OBV_CLUSTER_PAGE);
+    p.last_table = 0;
+    p.last_part = p.last_sub = -1;
+    do {
+        p.rows = 0;
+        OBV_TRY(sql_query(c, 4, OBV_CLUSTER_PAGE, take_sub_part, &p, err,
+                          "SELECT table_id, part_id, sub_part_id, drop_schema_version"
+                          " FROM oceanbase.__all_virtual_sub_part WHERE tenant_id = %llu AND (table_id > %llu OR"
+                          " (table_id = %llu AND part_id > %lld) OR"
+                          " (table_id = %llu AND part_id = %lld AND sub_part_id > %lld))"
+                          " ORDER BY table_id, part_id, sub_part_id LIMIT %u",
+                          (unsigned long long)tenant, (unsigned long long)p.last_table,
+                          (unsigned long long)p.last_table, (long long)p.last_part, (unsigned long long)p.last_table,
+                          (long long)p.last_part, (long long)p.last_sub, OBV_CLUSTER_PAGE));
+    } while (p.rows == OBV_CLUSTER_PAGE);
+    return OBV_OK;
+}
+
+/* ---- replicas */
+
+static obv_code take_replica(void *ctx, const obv_mysql_row *r, obv_err *err)
+{
+    page *p = ctx;
+    obv_replica *rep = obv_list_add(p->list, sizeof *rep, err);
+    if (!rep)
+        return OBV_E_NOMEM;
+    int64_t port, role, type, restoring;
+    OBV_TRY(obv_mysql_u64(r, 0, &rep->table_id, err));
+    OBV_TRY(obv_mysql_i64(r, 1, &rep->partition_id, err));
+    OBV_TRY(obv_mysql_text(r, 2, rep->ip, sizeof rep->ip, err));
+    OBV_TRY(obv_mysql_i64(r, 3, &port, err));
+    OBV_TRY(obv_mysql_i64(r, 4, &role, err));
+    OBV_TRY(obv_mysql_i64(r, 5, &type, err));
+    OBV_TRY(obv_mysql_i64(r, 6, &rep->data_version, err));
+    OBV_TRY(obv_mysql_i64(r, 8, &restoring, err));
+    rep->rpc_port = (uint32_t)port;
+    rep->leader = role == 1;
+    rep->usable = type == 0 && restoring == 0 && r->text[7] && strcmp(r->text[7], "REPLICA_STATUS_NORMAL") == 0;
+    p->rows++;
+    p->last_table = rep->table_id;
+    p->last_part = rep->partition_id;
+    return OBV_OK;
+}
+
+static obv_code list_replicas(obv_cluster *c, const char *table, uint64_t tenant, obv_replicas *out, obv_err *err)
+{
+    /* a page may end inside a PG: rows of the page's last PG are read again, so pages are cut by whole PGs */
+    page p = {.list = out, .last_part = -1};
+    do {
+        const size_t before = out->n;
+        p.rows = 0;
+        OBV_TRY(sql_query(c, 9, OBV_CLUSTER_PAGE, take_replica, &p, err,
+                          "SELECT table_id, partition_id, svr_ip, svr_port, role, replica_type, data_version, status,"
+                          " is_restore FROM oceanbase.%s WHERE tenant_id = %llu AND (table_id > %llu OR"
+                          " (table_id = %llu AND partition_id > %lld)) ORDER BY table_id, partition_id LIMIT %u",
+                          table, (unsigned long long)tenant, (unsigned long long)p.last_table,
+                          (unsigned long long)p.last_table, (long long)p.last_part, OBV_CLUSTER_PAGE));
+        if (p.rows < OBV_CLUSTER_PAGE)
+            break;
+        size_t keep = out->n;
+        while (keep > before && out->v[keep - 1].table_id == p.last_table &&
+               out->v[keep - 1].partition_id == p.last_part)
+            keep--;
+        if (keep == before)
+            return obv_fail(err, OBV_E_CORRUPT, 0, "cluster: one PG with %u replicas", OBV_CLUSTER_PAGE);
+        out->n = keep;
+        p.last_table = out->v[keep - 1].table_id;
+        p.last_part = out->v[keep - 1].partition_id;
+    } while (true);
+    return OBV_OK;
+}
+
+obv_code sql_replicas(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv_err *err)
+{
+    out->n = 0;
+    OBV_TRY(list_replicas(c, "__all_root_table", tenant, out, err));
+    OBV_TRY(list_replicas(c, "__all_virtual_meta_table", tenant, out, err));
+    obv_replicas_sort(out);
+    return OBV_OK;
+}
+
+obv_code sql_pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err)
+{
+    OBV_AUTO(obv_replicas_fini) obv_replicas sys = {0};
+    owners own = {0};
+    out->n = 0;
+    obv_code code = list_owners(c, tenant, &own, err);
+    if (code == OBV_OK)
+        code = list_partitions(c, tenant, &own, out, err);
+    free(own.v);
+    OBV_TRY(code);
+    /* the tenant's sys PGs are registered in the root table; user PGs come from the schema alone */
+    OBV_TRY(list_replicas(c, "__all_root_table", tenant, &sys, err));
+    for (size_t i = 0; i < sys.n; i++) {
+        obv_pg_key k;
+        OBV_TRY(obv_pg_key_of_sql(sys.v[i].table_id, sys.v[i].partition_id, &k, err));
+        if (obv_pg_key_is_sys(&k))
+            OBV_TRY(add_pg(out, sys.v[i].table_id, sys.v[i].partition_id, err));
+    }
+    obv_pgs_sort(out);
+    return OBV_OK;
+}

@@ -1,0 +1,282 @@
+#define OBV_LOG_MOD "archive"
+#include "base/log.h"
+#include "job/archive.h"
+#include "job/names.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what agents say */
+
+typedef struct gather {
+    obv_job_ctx *x;
+    uint64_t tenant;
+    obv_coverage *c;
+    bool all_said;
+} gather;
+
+static obv_code add_agent(void *ctx, const char *agent_id, int64_t pgs, obv_err *err)
+{
+    gather *g = ctx;
+    obv_coverage *c = g->c;
+    obv_tenant_archive a;
+    (void)err;
+    c->pgs += pgs;
+    if (!agent_id[0]) {
+        c->unassigned += pgs;
+        g->all_said = false;
+        return OBV_OK;
+    }
+    uint64_t wanted = 0;
+    if (obv_registry_archive(g->x->reg, agent_id, g->tenant, &a, NULL) != OBV_OK ||
+        obv_registry_revision(g->x->reg, agent_id, &wanted, NULL) != OBV_OK) {
+        g->all_said = false;
+        return OBV_OK;
+    }
+    c->stamp = c->stamp * 1000003u + wanted;
+    c->started += a.pgs_started;
+    c->sampled += a.pgs_sampled;
+    c->bytes_in += a.bytes_in;
+    c->bytes_out += a.bytes_out;
+    for (uint32_t i = 0; i < a.blocking_count && c->blocking_count < 8; i++)
+        c->blocking[c->blocking_count++] = a.blocking[i];
+    if (a.error.code != OBV_OK && c->why.code == OBV_OK)
+        c->why = a.error;
+    const bool current = a.revision == wanted;
+    if (current && a.state == OBV_TENANT_ARCHIVE_INTERRUPTED) {
+        c->interrupted = true;
+        c->why = a.error;
+    }
+    if (!current || a.state != OBV_TENANT_ARCHIVE_DOING || a.pgs != pgs || a.pgs_started != pgs ||
+        a.pgs_sampled != pgs || a.checkpoint_min <= 0) {
+        g->all_said = false;
+        return OBV_OK;
+    }
+    if (c->checkpoint == 0 || a.checkpoint_min < c->checkpoint)
+        c->checkpoint = a.checkpoint_min;
+    if (a.round_start_ts_max > c->start_ts)
+        c->start_ts = a.round_start_ts_max;
+    return OBV_OK;
+}
+
+obv_code obv_archive_coverage(obv_job_ctx *x, int64_t round, uint64_t tenant, obv_coverage *out, obv_err *err)
+{
+    *out = (obv_coverage){0};
+    gather g = {.x = x, .tenant = tenant, .c = out, .all_said = true};
+    OBV_STATE_READ(x->s);
+    OBV_TRY(obv_archive_pg_agents(x->s, round, tenant, add_agent, &g, err));
+    out->complete = g.all_said && out->pgs > 0 && !out->interrupted;
+    return OBV_OK;
+}
+
+/* ---- who archives what */
+
+typedef struct plan {
+    obv_job_ctx *x;
+    const obv_round *round;
+    obv_live_agent *agents;
+    size_t agent_count;
+    uint64_t epoch; /* one new epoch serves all changes of one run */
+    char touched[OBV_AGENTS_MAX][OBV_AGENT_ID_MAX];
+    size_t touched_count;
+} plan;
+
+typedef struct pg_rows {
+    obv_archive_pg *v;
+    size_t n, cap;
+} pg_rows;
+static void pg_rows_fini(pg_rows *r) { free(r->v); }
+
+static obv_code take_row(void *ctx, const obv_archive_pg *p, obv_err *err)
+{
+    obv_archive_pg *row = obv_list_add(ctx, sizeof *row, err);
+    if (!row)
+        return OBV_E_NOMEM;
+    *row = *p;
+    return OBV_OK;
+}
+
+static const obv_live_agent *agent_at(const plan *p, const char *ip, uint32_t rpc_port)
+{
+    for (size_t i = 0; i < p->agent_count; i++)
+        if (p->agents[i].hello.rpc_port == rpc_port && strcmp(p->agents[i].hello.ip, ip) == 0)
+            return &p->agents[i];
+    return NULL;
+}
+
+static bool can_work(const obv_live_agent *a) { return a && a->alive && a->known; }
+
+/* The leader's host proves most; else whoever has the PG now if it still can; else any full replica's host. */
+static const char *choose(const plan *p, const obv_archive_pg *row, const obv_replica *reps, size_t n)
+{
+    const char *other = NULL;
+    bool keep = false;
+    for (size_t i = 0; i < n; i++) {
+        const obv_live_agent *a = agent_at(p, reps[i].ip, reps[i].rpc_port);
+        if (!reps[i].usable || !can_work(a))
+            continue;
+        if (reps[i].leader)
+            return a->hello.agent_id;
+        keep = keep || strcmp(a->hello.agent_id, row->agent_id) == 0;
+        other = a->hello.agent_id;
+    }
+    return keep || !other ? row->agent_id : other;
+}
+
+static void touch(plan *p, const char *agent_id)
+{
+    if (!agent_id[0])
+        return;
+    for (size_t i = 0; i < p->touched_count; i++)
+        if (strcmp(p->touched[i], agent_id) == 0)
+            return;
+    if (p->touched_count < OBV_AGENTS_MAX)
+        (void)snprintf(p->touched[p->touched_count++], OBV_AGENT_ID_MAX, "%s", agent_id);
+}
+
+static obv_code give(plan *p, obv_archive_pg *row, const char *agent_id, obv_err *err)
+{
+    if (p->epoch == 0) {
+        int64_t next = 0;
+        OBV_TRY(obv_state_next(p->x->s, "epoch", &next, err));
+        p->epoch = (uint64_t)next;
+    }
+    touch(p, row->agent_id);
+    touch(p, agent_id);
+    (void)snprintf(row->agent_id, sizeof row->agent_id, "%s", agent_id);
+    row->epoch = p->epoch;
+    return obv_archive_pg_save(p->x->s, row, err);
+}
+
+/* One tenant's rows against the cluster: list NULL = the schema is as it was; reps NULL = leaders as they were. */
+static obv_code reconcile(plan *p, obv_round_tenant *t, const obv_pgs *list, int64_t schema, bool born_later,
+                          const obv_replicas *reps, obv_err *err)
+{
+    OBV_AUTO(pg_rows_fini) pg_rows rows = {0};
+    OBV_TRY(obv_archive_pg_each(p->x->s, t->round, t->tenant_id, take_row, &rows, err));
+    const size_t before = rows.n;
+    for (size_t i = 0; list && i < list->n; i++) {
+        const obv_archive_pg key = {.key = list->v[i]};
+        size_t lo = 0, hi = before;
+        while (lo < hi) {
+            const size_t mid = lo + (hi - lo) / 2;
+            if (obv_pgs_cmp(&rows.v[mid].key, &key.key) < 0)
+                lo = mid + 1;
+            else
+                hi = mid;
+        }
+        if (lo < before && obv_pg_key_equal(&rows.v[lo].key, &key.key))
+            continue;
+        obv_archive_pg *row = obv_list_add(&rows, sizeof *row, err);
+        if (!row)
+            return OBV_E_NOMEM;
+        *row = (obv_archive_pg){.round = t->round, .key = list->v[i], .from_log_one = born_later || t->schema_version};
+        OBV_TRY(obv_archive_pg_save(p->x->s, row, err)); /* nobody's yet: it blocks the checkpoint from now on */
+    }
+    for (size_t i = 0; i < rows.n; i++) {
+        obv_archive_pg *row = &rows.v[i];
+        if (list && !obv_pgs_contain(list, &row->key) && row->dropped_at == 0) {
+            row->dropped_at = schema;
+            OBV_TRY(obv_archive_pg_save(p->x->s, row, err));
+        }
+        /* the log of a dropped PG is wanted up to its end; then nothing can be restored that needs more of it */
+        if (row->dropped_at && t->checkpoint_ts >= row->dropped_at) {
+            touch(p, row->agent_id);
+            OBV_TRY(obv_archive_pg_remove(p->x->s, row, err));
+            continue;
+        }
+        if (!reps || row->dropped_at)
+            continue;
+        size_t n = 0;
+        const obv_replica *of = obv_replicas_of(reps, &row->key, &n);
+        const char *agent = choose(p, row, of, n);
+        if (strcmp(agent, row->agent_id) != 0)
+            OBV_TRY(give(p, row, agent, err));
+    }
+    if (list)
+        t->schema_version = schema;
+    return OBV_OK;
+}
+
+static obv_code queue_new_tenant(plan *p, const obv_round_tenant *t, const char *job_id, obv_err *err)
+{
+    obv_media_root root;
+    OBV_AUTO(obv_files_fini) obv_files f = {0};
+    char name[48];
+    (void)snprintf(name, sizeof name, "tenant-%llu", (unsigned long long)t->tenant_id);
+    OBV_TRY(obv_ctx_root(p->x, &root, err));
+    OBV_TRY(obv_names_file(p->x, &root, &f, err));
+    OBV_TRY(obv_archive_files_all(p->x, t->round, t->tenant_id, &f, err));
+    return obv_files_queue(p->x, job_id, name, &f, err);
+}
+
+static obv_code assign_tenant(plan *p, obv_cluster *c, const obv_tenant *tenant, bool leaders, obv_err *err)
+{
+    OBV_AUTO(obv_pgs_fini) obv_pgs list = {0};
+    OBV_AUTO(obv_replicas_fini) obv_replicas reps = {0};
+    int64_t schema = 0, again = 0;
+    obv_round_tenant t = {.round = p->round->round, .tenant_id = tenant->id, .status = OBV_ROUND_BEGINNING};
+    const obv_code code = obv_round_tenant_get(p->x->s, p->round->round, tenant->id, &t, NULL);
+    if (code != OBV_OK && code != OBV_E_NOT_FOUND)
+        return obv_fail(err, code, 0, "round of tenant %s", tenant->name);
+    const bool is_new = code == OBV_E_NOT_FOUND;
+    OBV_TRY(c->ops->schema_version(c, tenant->id, &schema, err));
+    const bool relist = is_new || t.schema_version != schema;
+    if (!relist && !leaders)
+        return OBV_OK;
+    if (relist) {
+        OBV_TRY(c->ops->pgs(c, tenant->id, &list, err));
+        OBV_TRY(c->ops->schema_version(c, tenant->id, &again, err));
+        if (again != schema) /* DDL went on under the list: next time */
+            return OBV_OK;
+    }
+    OBV_TRY(c->ops->replicas(c, tenant->id, &reps, err));
+    if (is_new) {
+        int64_t ignored = 0;
+        OBV_TRY(obv_names_refresh(p->x, c, &ignored, err));
+    }
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(p->x->s, &tx, err));
+    if (is_new) {
+        OBV_INFO("tenant %s joins round %lld", tenant->name, (long long)t.round);
+        (void)snprintf(t.name, sizeof t.name, "%s", tenant->name);
+        t.start_ts = obv_ctx_now(p->x);
+        OBV_TRY(obv_round_tenant_save(p->x->s, &t, err));
+        OBV_TRY(queue_new_tenant(p, &t, p->round->job_id, err));
+    } else {
+        OBV_TRY(obv_round_tenant_get(p->x->s, t.round, t.tenant_id, &t, err));
+    }
+    OBV_TRY(reconcile(p, &t, relist ? &list : NULL, schema, is_new, &reps, err));
+    OBV_TRY(obv_round_tenant_save(p->x->s, &t, err));
+    for (size_t i = 0; i < p->touched_count; i++) {
+        uint64_t revision = 0;
+        OBV_TRY(obv_registry_touch(p->x->reg, p->touched[i], &revision, err));
+    }
+    return obv_state_commit(&tx, err);
+}
+
+obv_code obv_archive_assign(obv_job_ctx *x, obv_cluster *c, const obv_round *round, bool leaders, obv_err *err)
+{
+    OBV_AUTO(obv_tenants_fini) obv_tenants tenants = {0};
+    OBV_TRY(c->ops->tenants(c, &tenants, err));
+    plan *p = calloc(1, sizeof *p);
+    obv_live_agent *agents = calloc(OBV_AGENTS_MAX, sizeof *agents);
+    if (!p || !agents) {
+        free(p);
+        free(agents);
+        return obv_fail(err, OBV_E_NOMEM, 0, "archive assignment");
+    }
+    *p = (plan){.x = x, .round = round, .agents = agents};
+    p->agent_count = obv_registry_agents(x->reg, agents, OBV_AGENTS_MAX);
+    obv_code code = OBV_OK;
+    for (size_t i = 0; i < tenants.n && code == OBV_OK; i++) {
+        if (!tenants.v[i].normal)
+            continue;
+        p->touched_count = 0;
+        code = assign_tenant(p, c, &tenants.v[i], leaders, err);
+    }
+    free(agents);
+    free(p);
+    return code;
+}

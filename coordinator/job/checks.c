@@ -1,0 +1,62 @@
+#include "job/checks.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+obv_code obv_check_source(obv_job_ctx *x, obv_cluster *c, obv_identity *id, obv_err *err)
+{
+    obv_repository r;
+    OBV_TRY(obv_state_repository(x->s, &r, err));
+    if (!r.ready)
+        return obv_fail(err, OBV_E_NOT_INITIALISED, 0, "the repository's initialisation has not ended yet");
+    OBV_TRY(c->ops->identity(c, id, err));
+    if (strcmp(id->name, r.cluster_name) != 0 || id->id != r.cluster_id)
+        return obv_fail(err, OBV_E_PRECONDITION, 0,
+                        "the repository belongs to cluster %s (%llu), the source is %s (%llu)", r.cluster_name,
+                        (unsigned long long)r.cluster_id, id->name, (unsigned long long)id->id);
+    if (id->standby)
+        return obv_fail(err, OBV_E_PRECONDITION, 0, "cluster %s is a standby: only a primary can be backed up",
+                        id->name);
+    if (id->upgrading)
+        return obv_fail(err, OBV_E_PRECONDITION, 0,
+                        "cluster %s is being upgraded: enable_upgrade_mode is on, or servers differ in version",
+                        id->name);
+    return OBV_OK;
+}
+
+obv_code obv_check_tenants(obv_cluster *c, obv_tenants *out, obv_err *err)
+{
+    OBV_TRY(c->ops->tenants(c, out, err));
+    size_t kept = 0;
+    for (size_t i = 0; i < out->n; i++) {
+        bool gts = false;
+        if (!out->v[i].normal)
+            continue;
+        OBV_TRY(c->ops->uses_gts(c, out->v[i].id, &gts, err));
+        if (!gts)
+            return obv_fail(err, OBV_E_PRECONDITION, 0,
+                            "tenant %s uses the local timestamp service: no time is consistent over its partitions; set"
+                            " ob_timestamp_service to GTS",
+                            out->v[i].name);
+        if (kept != i)
+            out->v[kept] = out->v[i];
+        kept++;
+    }
+    out->n = kept;
+    return kept ? OBV_OK : obv_fail(err, OBV_E_PRECONDITION, 0, "the cluster has no user tenant");
+}
+
+obv_code obv_check_agents(obv_job_ctx *x, obv_err *err)
+{
+    obv_live_agent *a = calloc(OBV_AGENTS_MAX, sizeof *a);
+    if (!a)
+        return obv_fail(err, OBV_E_NOMEM, 0, "agents");
+    const size_t n = obv_registry_agents(x->reg, a, OBV_AGENTS_MAX);
+    bool good = false;
+    for (size_t i = 0; i < n; i++)
+        good = good || (a[i].alive && a[i].known);
+    free(a);
+    return good ? OBV_OK
+                : obv_fail(err, OBV_E_PRECONDITION, 0,
+                           "no living agent sees the repository: look at `obvault agent list`");
+}

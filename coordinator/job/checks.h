@@ -1,0 +1,14 @@
+/* checks.h - what must hold before anything starts (docs/sql.md, "Preconditions") */
+#ifndef OBV_COORDINATOR_CHECKS_H
+#define OBV_COORDINATOR_CHECKS_H
+
+#include "job/context.h"
+
+/** Repository is ready, the cluster is the repository's, is primary, and no upgrade runs. OBV_E_PRECONDITION, ... */
+OBV_CHECK obv_code obv_check_source(obv_job_ctx *x, obv_cluster *c, obv_identity *id, obv_err *err);
+/** User tenants that can be archived and backed up; every one must use GTS. At least one. */
+OBV_CHECK obv_code obv_check_tenants(obv_cluster *c, obv_tenants *out, obv_err *err);
+/** At least one living agent has the repository. */
+OBV_CHECK obv_code obv_check_agents(obv_job_ctx *x, obv_err *err);
+
+#endif

@@ -1,0 +1,56 @@
+/* context.h - what every job works with
+ *
+ * A job is a row; its machine is a function that looks at the row and takes one step. It is called again and again by
+ * the thread of its kind, may be killed anywhere, and finds in the database what was done. Slow things (SQL to a
+ * cluster) happen outside transactions.
+ */
+#ifndef OBV_COORDINATOR_CONTEXT_H
+#define OBV_COORDINATOR_CONTEXT_H
+
+#include "assign/registry.h"
+#include "cluster/cluster.h"
+#include "format/media/paths.h"
+
+typedef struct obv_settings {
+    char uri[1025]; /* of the repository, as OBServers see it: file:///path */
+    char profile[16];
+    uint32_t checkpoint_s; /* between two publications */
+    uint32_t flush_ms;     /* of the archivers */
+    uint32_t compressor;   /* OceanBase's number: 1 none, 2 lz4_1.0, 8 zstd_1.3.8 */
+    uint32_t batch_pgs;    /* PGs of one batch */
+    uint32_t per_agent;    /* batches of one agent at a time */
+    uint32_t leaders_s;    /* leaders are looked up at least this often while archiving */
+    uint32_t begin_s;      /* a round that has not begun after this is given up */
+    uint32_t step_s;       /* a step that agents do must end within this */
+} obv_settings;
+
+typedef struct obv_job_ctx obv_job_ctx;
+/* Handles of one thread; opened on demand, kept open. */
+typedef struct obv_clusters {
+    obv_code (*source)(void *ctx, obv_cluster **out, obv_err *err);
+    obv_code (*target)(void *ctx, const char *name, obv_cluster **out, obv_err *err);
+    void *ctx;
+} obv_clusters;
+
+struct obv_job_ctx {
+    obv_state *s;
+    obv_registry *reg;
+    obv_clock clock;
+    const obv_settings *cfg;
+    obv_clusters clusters;
+    void *memory; /* of the machine, between steps; may be lost at any time */
+    void (*memory_free)(void *memory);
+};
+
+static inline int64_t obv_ctx_now(const obv_job_ctx *x) { return obv_clock_us(&x->clock); }
+
+/**
+ * One step. *again_ms: when to call next (unless the state changes before).
+ * @return OBV_OK; a code >= 64: tried again; any other: the machine itself could not go on, which ends the job
+ */
+typedef obv_code obv_job_step(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms, obv_err *err);
+
+/** Repository's root of paths. OBV_E_NOT_INITIALISED. */
+OBV_CHECK obv_code obv_ctx_root(const obv_job_ctx *x, obv_media_root *out, obv_err *err);
+
+#endif

@@ -1,0 +1,304 @@
+#define OBV_LOG_MOD "restore"
+#include "job/restore.h"
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/mysql.h"
+#include "format/media/archive_paths.h"
+#include "job/names.h"
+#include "job/window.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define TOO_NEW_US (10 * OBV_US_PER_S) /* the target refuses a time that is not this far behind its clock */
+#define MARGIN_US (1 * OBV_US_PER_S)
+#define WAIT_MAX_US (15 * 60 * OBV_US_PER_S)
+#define ISSUE_MAX_US (5 * 60 * OBV_US_PER_S)
+#define UNSEEN_MAX_US (2 * 60 * OBV_US_PER_S)
+#define STALL_MAX_US (6 * 3600 * OBV_US_PER_S)
+#define NOT_ALLOWED (-4179)
+
+/* ---- begin */
+
+static obv_code check_name(const char *what, const char *name, obv_err *err)
+{
+    const size_t n = strlen(name);
+    static const char GOOD[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+    if (n == 0 || n > 63 || strspn(name, GOOD) != n)
+        return obv_fail(err, OBV_E_INVAL, 0, "%s %.80s: 1 to 63 letters, digits and underscores", what, name);
+    return OBV_OK;
+}
+
+/* Options are joined by & and stand in quotes: nothing may end one early. */
+static obv_code check_option(const char *what, const char *text, size_t cap, obv_err *err)
+{
+    if (strlen(text) >= cap || strpbrk(text, "&='\"\\;\n\r"))
+        return obv_fail(err, OBV_E_INVAL, 0, "%s is too long or holds one of & = ' \" \\ ;", what);
+    return OBV_OK;
+}
+
+static obv_code check_pools(obv_cluster *target, const char *pools, obv_err *err)
+{
+    char list[1025];
+    (void)snprintf(list, sizeof list, "%s", pools);
+    char *save = NULL;
+    size_t n = 0;
+    for (char *p = strtok_r(list, ",", &save); p; p = strtok_r(NULL, ",", &save), n++) {
+        bool exists = false, is_free = false;
+        OBV_TRY(check_name("resource pool", p, err));
+        OBV_TRY(target->ops->pool_free(target, p, &exists, &is_free, err));
+        if (!exists)
+            return obv_fail(err, OBV_E_PRECONDITION, 0, "the target has no resource pool %s", p);
+        if (!is_free)
+            return obv_fail(err, OBV_E_PRECONDITION, 0, "resource pool %s belongs to another tenant", p);
+    }
+    return n ? OBV_OK : obv_fail(err, OBV_E_INVAL, 0, "a restore needs at least one resource pool");
+}
+
+static obv_code check_target(obv_cluster *target, const obv_restore_request *q, uint64_t version, obv_err *err)
+{
+    obv_identity id;
+    obv_target t;
+    bool exists = false;
+    OBV_TRY(target->ops->identity(target, &id, err));
+    if (id.standby || id.upgrading)
+        return obv_fail(err, OBV_E_PRECONDITION, 0, "target %s is %s", id.name,
+                        id.standby ? "a standby" : "being upgraded");
+    if (version > id.version)
+        return obv_fail(err, OBV_E_PRECONDITION, 0, "the set was made by a newer OceanBase than target %s runs",
+                        id.name);
+    OBV_TRY(target->ops->target(target, &t, err));
+    if (t.restore_concurrency <= 0) {
+        (void)obv_fail(err, OBV_E_PRECONDITION, 0, "target %s takes no restores: restore_concurrency is 0", id.name);
+        return obv_hint(err, "on the target: ALTER SYSTEM SET restore_concurrency = 10");
+    }
+    OBV_TRY(target->ops->tenant_exists(target, q->new_tenant, &exists, err));
+    if (exists)
+        return obv_fail(err, OBV_E_PRECONDITION, 0, "target %s has a tenant %s already", id.name, q->new_tenant);
+    return check_pools(target, q->pools, err);
+}
+
+obv_code obv_restore_begin(obv_job_ctx *x, obv_cluster *target, const obv_restore_request *q, const char *run_key,
+                           obv_job *out, obv_err *err)
+{
+    OBV_AUTO(obv_window_data_fini) obv_window_data w = {0};
+    obv_restore r = {.until_us = q->until_us};
+    size_t set = 0, first = 0, last = 0;
+    bool found = false;
+    const obv_code known = obv_job_by_key(x->s, run_key, OBV_JOB_RESTORE, out, err);
+    if (known != OBV_E_NOT_FOUND)
+        return known;
+    OBV_TRY(check_name("tenant", q->tenant, err));
+    OBV_TRY(check_name("new tenant", q->new_tenant, err));
+    OBV_TRY(check_option("pools", q->pools, sizeof r.pools, err));
+    OBV_TRY(check_option("locality", q->locality, sizeof r.locality, err));
+    OBV_TRY(check_option("primary_zone", q->primary_zone, sizeof r.primary_zone, err));
+    OBV_TRY(obv_names_find(x, q->tenant, q->until_us, &r.tenant_id, err));
+    OBV_TRY(obv_window_load(x, r.tenant_id, &w, err));
+    OBV_TRY(obv_window_choose(w.sets, w.set_count, w.pieces, w.piece_count, q->until_us, &set, &first, &last, err));
+    OBV_TRY(check_target(target, q, w.sets[set].cluster_version, err));
+    OBV_TRY(target->ops->last_restore_job(target, &r.last_job_id, err));
+    r.set_id = w.sets[set].set_id;
+    r.round = w.pieces[last].round;
+    (void)snprintf(r.target, sizeof r.target, "%s", q->target);
+    (void)snprintf(r.tenant, sizeof r.tenant, "%s", q->tenant);
+    (void)snprintf(r.new_tenant, sizeof r.new_tenant, "%s", q->new_tenant);
+    (void)snprintf(r.pools, sizeof r.pools, "%s", q->pools);
+    (void)snprintf(r.locality, sizeof r.locality, "%s", q->locality);
+    (void)snprintf(r.primary_zone, sizeof r.primary_zone, "%s", q->primary_zone);
+
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(x->s, &tx, err));
+    OBV_TRY(obv_job_create(x->s, OBV_JOB_RESTORE, run_key, "WAIT", r.set_id, obv_ctx_now(x), out, &found, err));
+    if (!found) {
+        (void)snprintf(r.job_id, sizeof r.job_id, "%s", out->id);
+        /* unique over coordinators that restore into the same target */
+        r.external_id = obv_ctx_now(x);
+        OBV_TRY(obv_restore_save(x->s, &r, err));
+    }
+    return obv_state_commit(&tx, err);
+}
+
+/* ---- WAIT, ISSUE */
+
+static obv_code until_text(int64_t us, char *out, size_t cap, obv_err *err)
+{
+    const time_t s = (time_t)(us / OBV_US_PER_S);
+    struct tm t;
+    if (!gmtime_r(&s, &t))
+        return obv_fail(err, OBV_E_INVAL, 0, "time %lld", (long long)us);
+    const size_t n = strftime(out, cap, "%Y-%m-%d %H:%M:%S", &t);
+    (void)snprintf(out + n, cap - n, ".%06lld", (long long)(us % OBV_US_PER_S));
+    return OBV_OK;
+}
+
+obv_code obv_restore_statement(const obv_job_ctx *x, const obv_restore *r, const obv_repository *repo, char *out,
+                               size_t cap, obv_err *err)
+{
+    (void)x;
+    char until[48], options[2200];
+    OBV_TRY(until_text(r->until_us, until, sizeof until, err));
+    const int n =
+        snprintf(options, sizeof options,
+                 "backup_cluster_id=%llu&backup_cluster_name=%s&pool_list=%s%s%s%s%s&restore_job_id=%lld",
+                 (unsigned long long)repo->cluster_id, repo->cluster_name, r->pools, r->locality[0] ? "&locality=" : "",
+                 r->locality, r->primary_zone[0] ? "&primary_zone=" : "", r->primary_zone, (long long)r->external_id);
+    if (n < 0 || n >= 2048)
+        return obv_fail(err, OBV_E_LIMIT, 0, "the restore's options are longer than OceanBase takes");
+    const int k = snprintf(out, cap, "ALTER SYSTEM RESTORE %s FROM %s UNTIL '%s' WITH '%s'", r->new_tenant, r->tenant,
+                           until, options);
+    return k > 0 && (size_t)k < cap ? OBV_OK : obv_fail(err, OBV_E_LIMIT, 0, "restore statement");
+}
+
+static obv_code add_source(const obv_job_ctx *x, const obv_path *dir, char *out, size_t cap, obv_err *err)
+{
+    char uri[1600], quoted[1700];
+    (void)snprintf(uri, sizeof uri, "%s/%s", x->cfg->uri, dir->s);
+    OBV_TRY(obv_mysql_quote(uri, quoted, sizeof quoted, err));
+    (void)snprintf(out, cap, "ALTER SYSTEM ADD RESTORE SOURCE %s", quoted);
+    return OBV_OK;
+}
+
+static obv_code issue(obv_job_ctx *x, obv_cluster *target, const obv_restore *r, obv_err *err)
+{
+    obv_repository repo;
+    obv_media_root root;
+    obv_set set;
+    obv_path dir;
+    char add_set[2048], add_log[2048], restore[4096];
+    OBV_TRY(obv_state_repository(x->s, &repo, err));
+    OBV_TRY(obv_ctx_root(x, &root, err));
+    OBV_TRY(obv_set_get(x->s, r->set_id, &set, err));
+    const obv_set_id id = {
+        .tenant_id = r->tenant_id, .set_id = set.id, .full_set_id = set.full_set_id, .date = set.date};
+    obv_path_set_dir(&root, &id, &dir);
+    OBV_TRY(add_source(x, &dir, add_set, sizeof add_set, err));
+    const obv_archive_place place = {.root = root, .round = (uint64_t)r->round};
+    obv_archive_path_dir(&place, r->tenant_id, &dir);
+    OBV_TRY(add_source(x, &dir, add_log, sizeof add_log, err));
+    OBV_TRY(obv_restore_statement(x, r, &repo, restore, sizeof restore, err));
+    /* UNTIL is parsed in the session's time zone; sources of an earlier session must not stay */
+    const char *const sql[] = {"SET time_zone = '+00:00'", "ALTER SYSTEM CLEAR RESTORE SOURCE", add_set, add_log,
+                               restore};
+    return target->ops->execute(target, sql, sizeof sql / sizeof *sql, err);
+}
+
+static bool is_ours(const obv_restore *r, const obv_restore_progress *p)
+{
+    if (!p->found)
+        return false;
+    return p->external_id == r->external_id || (p->external_id <= 0 && p->job_id > r->last_job_id);
+}
+
+static obv_code step_wait(obv_job_ctx *x, obv_cluster *target, const obv_job *job, const obv_restore *r,
+                          uint32_t *again_ms, obv_err *err)
+{
+    obv_target t;
+    const int64_t now = obv_ctx_now(x), from = r->until_us + TOO_NEW_US + MARGIN_US;
+    if (now >= from) {
+        OBV_TRY(target->ops->target(target, &t, err));
+        if (t.gc_ts >= r->until_us)
+            return obv_job_move(x->s, job->id, "ISSUE", now, err);
+    }
+    if (now - job->phase_at > WAIT_MAX_US)
+        return obv_fail(err, OBV_E_PRECONDITION, 0, "the target's clock did not pass the wanted time by 10 s in %d min",
+                        (int)(WAIT_MAX_US / OBV_US_PER_S / 60));
+    *again_ms = now >= from ? 1000 : from - now > OBV_US_PER_S ? 1000 : (uint32_t)((from - now) / 1000) + 1;
+    return OBV_OK;
+}
+
+static obv_code to_running(obv_job_ctx *x, const obv_job *job, obv_restore *r, obv_err *err)
+{
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(x->s, &tx, err));
+    r->issued_at = obv_ctx_now(x);
+    OBV_TRY(obv_restore_save(x->s, r, err));
+    OBV_TRY(obv_job_move(x->s, job->id, "RUNNING", r->issued_at, err));
+    return obv_state_commit(&tx, err);
+}
+
+static obv_code step_issue(obv_job_ctx *x, obv_cluster *target, const obv_job *job, obv_restore *r, uint32_t *again_ms,
+                           obv_err *err)
+{
+    obv_restore_progress p;
+    /* a statement whose answer was lost must not be given twice */
+    OBV_TRY(target->ops->restore_progress(target, r->external_id, r->new_tenant, &p, err));
+    if (is_ours(r, &p))
+        return to_running(x, job, r, err);
+    OBV_FAULT("coordinator.restore_issue");
+    const obv_code code = issue(x, target, r, err);
+    if (code == OBV_OK) {
+        OBV_FAULT("coordinator.restore_issued");
+        OBV_INFO("restore of %s as %s is issued", r->tenant, r->new_tenant);
+        return to_running(x, job, r, err);
+    }
+    const bool refused = abs(err->sys) == -NOT_ALLOWED; /* clocks of the target's servers differ a little */
+    if ((refused || OBV_IS_RETRYABLE(code)) && obv_ctx_now(x) - job->phase_at < ISSUE_MAX_US) {
+        OBV_WARN_OF(err, "the target did not take the restore yet");
+        *again_ms = 2000;
+        return OBV_OK;
+    }
+    return code == OBV_OK || !OBV_IS_RETRYABLE(code)
+               ? code
+               : obv_fail(err, OBV_E_PRECONDITION, err->sys, "the target took no restore statement in %d min",
+                          (int)(ISSUE_MAX_US / OBV_US_PER_S / 60));
+}
+
+/* ---- RUNNING */
+
+static obv_code step_running(obv_job_ctx *x, obv_cluster *target, const obv_job *job, obv_restore *r,
+                             uint32_t *again_ms, obv_err *err)
+{
+    obv_restore_progress p;
+    const int64_t now = obv_ctx_now(x);
+    *again_ms = 2000;
+    OBV_TRY(target->ops->restore_progress(target, r->external_id, r->new_tenant, &p, err));
+    if (!is_ours(r, &p)) {
+        if (now - r->issued_at < UNSEEN_MAX_US)
+            return OBV_OK;
+        return obv_fail(err, OBV_E_INTERNAL, 0, "the target shows no restore job of tenant %s: its outcome is unknown",
+                        r->new_tenant);
+    }
+    const bool moved = strcmp(r->status, p.status) != 0 || r->pgs_done != p.pgs_done || r->blocks_done != p.blocks_done;
+    const bool good = strcmp(p.status, "RESTORE_SUCCESS") == 0, bad = strcmp(p.status, "RESTORE_FAIL") == 0;
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(x->s, &tx, err));
+    if (moved || good || bad) {
+        (void)snprintf(r->status, sizeof r->status, "%s", p.status);
+        (void)snprintf(r->info, sizeof r->info, "%s", p.info);
+        r->pgs = p.pgs;
+        r->pgs_done = p.pgs_done;
+        r->blocks = p.blocks;
+        r->blocks_done = p.blocks_done;
+        OBV_TRY(obv_restore_save(x->s, r, err));
+        OBV_TRY(obv_job_move(x->s, job->id, "RUNNING", now, err)); /* its time counts from the last progress */
+    } else if (now - job->phase_at > STALL_MAX_US) {
+        return obv_fail(err, OBV_E_LIMIT, 0, "the target's restore did not move for 6 h in state %s", p.status);
+    }
+    if (good)
+        OBV_TRY(obv_job_end(x->s, job->id, "RESTORE_SUCCESS", NULL, now, err));
+    if (bad || (p.ended && !good)) {
+        obv_err why = {0};
+        (void)obv_fail(&why, OBV_E_INTERNAL, 0, "the target says %s: %.300s", p.status, p.info);
+        (void)obv_hint(&why, "the target's rootservice.log has the reason; the backup itself was only read");
+        OBV_TRY(obv_job_end(x->s, job->id, "RESTORE_FAIL", &why, now, err));
+    }
+    return obv_state_commit(&tx, err);
+}
+
+obv_code obv_restore_step(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms, obv_err *err)
+{
+    obv_restore r;
+    obv_cluster *target = NULL;
+    *again_ms = 1000;
+    OBV_TRY(obv_restore_get(x->s, job->id, &r, err));
+    OBV_TRY(x->clusters.target(x->clusters.ctx, r.target, &target, err));
+    if (strcmp(job->phase, "WAIT") == 0)
+        return step_wait(x, target, job, &r, again_ms, err);
+    if (strcmp(job->phase, "ISSUE") == 0)
+        return step_issue(x, target, job, &r, again_ms, err);
+    return step_running(x, target, job, &r, again_ms, err);
+}

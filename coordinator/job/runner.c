@@ -1,0 +1,159 @@
+#define OBV_LOG_MOD "job"
+#include "job/runner.h"
+
+#include "base/cancel.h"
+#include "base/log.h"
+#include "job/archive.h"
+#include "job/backup.h"
+#include "job/repo_init.h"
+#include "job/restore.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define JOBS_MAX 64u
+#define TROUBLE_MS 3000u
+#define TROUBLE_MAX_US (3600 * OBV_US_PER_S) /* without one step forward */
+#define SWEEP_NS OBV_NS_PER_S
+
+static const struct {
+    obv_job_kind kind;
+    obv_job_step *step;
+} MACHINES[] = {
+    {OBV_JOB_REPO_INIT, obv_repo_init_step},
+    {OBV_JOB_ARCHIVE, obv_archive_step},
+    {OBV_JOB_BACKUP, obv_backup_step},
+    {OBV_JOB_RESTORE, obv_restore_step},
+};
+#define MACHINE_COUNT (sizeof MACHINES / sizeof *MACHINES)
+
+typedef struct thread {
+    obv_runner *r;
+    obv_job_kind kind;
+    obv_job_ctx x;
+    pthread_t tid;
+    bool running;
+} thread;
+
+struct obv_runner {
+    thread threads[MACHINE_COUNT];
+    atomic_bool stop;
+    void (*clusters_free)(void *);
+};
+
+static obv_job_step *machine_of(obv_job_kind kind)
+{
+    for (size_t i = 0; i < MACHINE_COUNT; i++)
+        if (MACHINES[i].kind == kind)
+            return MACHINES[i].step;
+    return NULL;
+}
+
+static obv_code step_one(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms, obv_err *err)
+{
+    obv_err why = {0};
+    obv_log_context_set(job->id, NULL, NULL);
+    obv_code code = machine_of(job->kind)(x, job, again_ms, &why);
+    /* an archive waits for ever, others have a limit: nothing may hang unnoticed */
+    const bool late = job->kind != OBV_JOB_ARCHIVE && obv_ctx_now(x) - job->phase_at > TROUBLE_MAX_US;
+    if (code != OBV_OK && OBV_IS_RETRYABLE(code) && !late) {
+        OBV_WARN_EVERY(10, "%s in %s waits: %s", job->id, job->phase, why.msg);
+        *again_ms = TROUBLE_MS;
+        code = OBV_OK;
+    } else if (code != OBV_OK) {
+        OBV_ERROR_OF(&why, "%s fails in %s", job->id, job->phase);
+        code = obv_job_end(x->s, job->id, job->phase, &why, obv_ctx_now(x), err);
+    }
+    obv_log_context_set(NULL, NULL, NULL);
+    return code;
+}
+
+obv_code obv_runner_pass(obv_job_ctx *x, obv_job_kind kind, uint32_t *again_ms, obv_err *err)
+{
+    obv_job *jobs = calloc(JOBS_MAX, sizeof *jobs);
+    size_t n = 0;
+    *again_ms = 5000;
+    obv_code code = jobs ? obv_job_running(x->s, kind, jobs, JOBS_MAX, &n, err) : obv_fail(err, OBV_E_NOMEM, 0, "jobs");
+    for (size_t i = 0; i < n && code == OBV_OK; i++) {
+        uint32_t ms = 1000;
+        code = step_one(x, &jobs[i], &ms, err);
+        if (ms < *again_ms)
+            *again_ms = ms;
+    }
+    free(jobs);
+    return code;
+}
+
+static void *run(void *arg)
+{
+    thread *t = arg;
+    uint64_t seen = 0;
+    int64_t swept = 0;
+    while (!atomic_load(&t->r->stop)) {
+        obv_err err = {0};
+        uint32_t again_ms = 1000;
+        if (t->kind == OBV_JOB_REPO_INIT && obv_clock_ns(&t->x.clock) - swept > SWEEP_NS) {
+            swept = obv_clock_ns(&t->x.clock);
+            if (obv_registry_sweep(t->x.reg, &err) != OBV_OK)
+                OBV_ERROR_OF(&err, "looking for lost agents");
+            again_ms = 1000;
+        }
+        uint32_t ms = 1000;
+        if (obv_runner_pass(&t->x, t->kind, &ms, &err) != OBV_OK)
+            OBV_ERROR_OF(&err, "jobs of kind %s", obv_job_kind_name(t->kind));
+        again_ms = ms < again_ms ? ms : again_ms;
+        /* every commit wakes all threads: look at most ten times a second */
+        obv_state_wait(t->x.s, &seen, again_ms);
+        if (!atomic_load(&t->r->stop))
+            (void)!obv_cancel_sleep(NULL, 100, &err);
+    }
+    return NULL;
+}
+
+obv_code obv_runner_start(const obv_job_ctx *base, obv_clusters_of *clusters_of, void (*clusters_free)(void *),
+                          void *ctx, obv_runner **out, obv_err *err)
+{
+    obv_runner *r = calloc(1, sizeof *r);
+    if (!r)
+        return obv_fail(err, OBV_E_NOMEM, 0, "jobs");
+    r->clusters_free = clusters_free;
+    obv_code code = OBV_OK;
+    for (size_t i = 0; i < MACHINE_COUNT && code == OBV_OK; i++) {
+        thread *t = &r->threads[i];
+        *t = (thread){.r = r, .kind = MACHINES[i].kind, .x = *base};
+        t->x.memory = NULL;
+        code = clusters_of(ctx, &t->x.clusters, err);
+        if (code == OBV_OK && pthread_create(&t->tid, NULL, run, t) != 0)
+            code = obv_fail(err, OBV_E_NOMEM, 0, "thread of jobs");
+        t->running = code == OBV_OK;
+    }
+    if (code != OBV_OK) {
+        obv_runner_stop(r);
+        return code;
+    }
+    *out = r;
+    return OBV_OK;
+}
+
+void obv_runner_stop(obv_runner *r)
+{
+    if (!r)
+        return;
+    atomic_store(&r->stop, true);
+    for (size_t i = 0; i < MACHINE_COUNT; i++) {
+        thread *t = &r->threads[i];
+        if (!t->running)
+            continue;
+        obv_state_wake(t->x.s);
+        (void)pthread_join(t->tid, NULL);
+    }
+    for (size_t i = 0; i < MACHINE_COUNT; i++) {
+        thread *t = &r->threads[i];
+        if (t->x.clusters.ctx)
+            r->clusters_free(t->x.clusters.ctx);
+        if (t->x.memory)
+            t->x.memory_free(t->x.memory);
+    }
+    free(r);
+}

@@ -1,0 +1,163 @@
+#include "job/window.h"
+
+#include "job/backup_files.h"
+#include "state/rounds.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/*
+ * Stock rules (format page, "Restore side"): the last piece is the first one, ascending, whose checkpoint reaches T.
+ * The first piece of its round must not begin after S. From the last piece back, pieces of the same round are taken as
+ * long as they end at or after the set's replay start. The smallest piece taken must not begin after S.
+ */
+static bool pieces_for(const obv_window_set *s, const obv_window_piece *p, size_t n, int64_t at, size_t *first,
+                       size_t *last)
+{
+    size_t l = 0;
+    while (l < n && !(p[l].available && p[l].checkpoint_ts >= at))
+        l++;
+    if (l == n)
+        return false;
+    size_t round_first = l;
+    while (round_first > 0 && p[round_first - 1].round == p[l].round)
+        round_first--;
+    if (p[round_first].start_ts <= 0 || p[round_first].start_ts > s->snapshot)
+        return false;
+    size_t f = l;
+    while (f > round_first && p[f - 1].available && p[f - 1].max_ts >= s->replay_start)
+        f--;
+    if (p[f].start_ts > s->snapshot)
+        return false;
+    /* given one by one, the smallest piece must be its round's first, or begin before the replay does */
+    if (p[f].start_piece != p[f].piece && p[f].start_ts > s->replay_start)
+        return false;
+    *first = f;
+    *last = l;
+    return true;
+}
+
+obv_window obv_window_of(const obv_window_set *s, const obv_window_piece *p, size_t n)
+{
+    obv_window w = {.from = s->snapshot + 1, .to = s->snapshot};
+    for (size_t i = 0; i < n; i++) {
+        size_t f = 0, l = 0;
+        if (p[i].available && p[i].checkpoint_ts > w.to && pieces_for(s, p, n, p[i].checkpoint_ts, &f, &l)) {
+            w.to = p[i].checkpoint_ts;
+            w.first = f;
+            w.last = l;
+        }
+    }
+    return w;
+}
+
+static void describe(const obv_window_set *sets, size_t set_count, const obv_window_piece *p, size_t n, char *out,
+                     size_t cap)
+{
+    size_t at = 0;
+    for (size_t i = set_count; i-- > 0 && at < cap;) {
+        const obv_window w = obv_window_of(&sets[i], p, n);
+        char from[OBV_TIME_TEXT_LEN], to[OBV_TIME_TEXT_LEN];
+        if (w.from > w.to)
+            continue;
+        const int k = snprintf(out + at, cap - at, "%sset %lld: %s to %s", at ? "; " : "", (long long)sets[i].set_id,
+                               obv_time_text(w.from, from), obv_time_text(w.to, to));
+        at += k > 0 ? (size_t)k : 0;
+    }
+    if (at == 0)
+        (void)snprintf(out, cap, "nothing yet");
+}
+
+obv_code obv_window_choose(const obv_window_set *sets, size_t set_count, const obv_window_piece *p, size_t n,
+                           int64_t at, size_t *set, size_t *first, size_t *last, obv_err *err)
+{
+    for (size_t i = set_count; i-- > 0;)
+        if (at > sets[i].snapshot && pieces_for(&sets[i], p, n, at, first, last)) {
+            *set = i;
+            return OBV_OK;
+        }
+    char when[OBV_TIME_TEXT_LEN], windows[300];
+    describe(sets, set_count, p, n, windows, sizeof windows);
+    return obv_fail(err, OBV_E_NOT_RESTORABLE, 0, "%s is not restorable; restorable is: %s", obv_time_text(at, when),
+                    windows);
+}
+
+/* ---- from the state */
+
+void obv_window_data_fini(obv_window_data *d)
+{
+    free(d->sets);
+    free(d->pieces);
+    *d = (obv_window_data){0};
+}
+
+typedef struct load {
+    obv_job_ctx *x;
+    uint64_t tenant;
+    obv_window_data *out;
+} load;
+
+typedef struct set_list {
+    obv_window_set *v;
+    size_t n, cap;
+} set_list;
+typedef struct piece_list {
+    obv_window_piece *v;
+    size_t n, cap;
+} piece_list;
+
+static obv_code take_set(void *ctx, const obv_set *s, obv_err *err)
+{
+    load *l = ctx;
+    obv_set_tenant t;
+    if (s->status != OBV_SET_GOOD)
+        return OBV_OK;
+    const obv_code code = obv_set_tenant_get(l->x->s, s->id, l->tenant, &t, NULL);
+    if (code == OBV_E_NOT_FOUND)
+        return OBV_OK;
+    if (code != OBV_OK)
+        return obv_fail(err, code, 0, "tenant of set %lld", (long long)s->id);
+    set_list list = {l->out->sets, l->out->set_count, l->out->set_cap};
+    obv_window_set *w = obv_list_add(&list, sizeof *w, err);
+    if (!w)
+        return OBV_E_NOMEM;
+    l->out->sets = list.v;
+    l->out->set_count = list.n;
+    l->out->set_cap = list.cap;
+    *w = (obv_window_set){.set_id = s->id,
+                          .full_set_id = s->full_set_id,
+                          .snapshot = s->snapshot,
+                          .date = s->date,
+                          .cluster_version = s->cluster_version};
+    return obv_backup_replay_start(l->x, s, l->tenant, &w->replay_start, err);
+}
+
+static obv_code take_round(void *ctx, const obv_round_tenant *t, obv_err *err)
+{
+    load *l = ctx;
+    obv_round r;
+    if (t->tenant_id != l->tenant)
+        return OBV_OK;
+    OBV_TRY(obv_round_get(l->x->s, t->round, &r, err));
+    piece_list list = {l->out->pieces, l->out->piece_count, l->out->piece_cap};
+    obv_window_piece *p = obv_list_add(&list, sizeof *p, err);
+    if (!p)
+        return OBV_E_NOMEM;
+    l->out->pieces = list.v;
+    l->out->piece_count = list.n;
+    l->out->piece_cap = list.cap;
+    *p = (obv_window_piece){.round = t->round,
+                            .start_ts = t->start_ts,
+                            .checkpoint_ts = t->checkpoint_ts,
+                            .max_ts = t->status == OBV_ROUND_STOP ? r.max_ts : INT64_MAX,
+                            .available = t->checkpoint_ts > 0};
+    return OBV_OK;
+}
+
+obv_code obv_window_load(obv_job_ctx *x, uint64_t tenant, obv_window_data *out, obv_err *err)
+{
+    load l = {x, tenant, out};
+    OBV_STATE_READ(x->s);
+    OBV_TRY(obv_set_each(x->s, take_set, &l, err));
+    return obv_round_tenant_each(x->s, 0, take_round, &l, err);
+}

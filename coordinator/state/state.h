@@ -1,0 +1,113 @@
+/* state.h - the coordinator's memory: one SQLite database; one transition of a job is one transaction
+ *
+ * Every function below that takes an obv_state joins the transaction of its thread, or makes one of its own. Records
+ * are read into caller's structs; nothing borrowed survives.
+ */
+#ifndef OBV_COORDINATOR_STATE_H
+#define OBV_COORDINATOR_STATE_H
+
+#include "base/db.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+
+typedef struct obv_state obv_state;
+
+/** Opens <dir>/coordinator.db (@p dir NULL: in memory, for tests). OBV_E_BUSY: another coordinator runs on it. */
+OBV_CHECK obv_code obv_state_open(const char *dir, obv_state **out, obv_err *err);
+void obv_state_close(obv_state *s);
+void obv_state_drop(obv_state **s); /* for OBV_AUTO */
+/** For the other files of this folder. */
+obv_db *obv_state_db(obv_state *s);
+
+/* Holds the state's lock and a transaction; rolled back unless committed. Joins the one its thread already holds. */
+typedef struct obv_state_tx {
+    obv_state *s;
+    obv_tx tx;
+} obv_state_tx;
+OBV_CHECK obv_code obv_state_begin(obv_state *s, obv_state_tx *tx, obv_err *err);
+OBV_CHECK obv_code obv_state_commit(obv_state_tx *tx, obv_err *err);
+void obv_state_tx_drop(obv_state_tx *tx); /* for OBV_AUTO */
+
+/* Holds the lock only: for reads, inside a transaction or not. */
+obv_state *obv_state_lock(obv_state *s);
+void obv_state_unlock(obv_state **s);
+#define OBV_STATE_READ(s) OBV_AUTO(obv_state_unlock) __attribute__((unused)) obv_state *read_ = obv_state_lock(s)
+
+/** Blocks until some transaction was committed after @p *seen, or @p ms passed; sets *seen. Start with 0. */
+void obv_state_wait(obv_state *s, uint64_t *seen, uint32_t ms);
+/** Wakes all waiters. */
+void obv_state_wake(obv_state *s);
+
+/** Next value (from 1) of a named counter: ids and epochs that are never given twice. */
+OBV_CHECK obv_code obv_state_next(obv_state *s, const char *counter, int64_t *out, obv_err *err);
+
+/* ---- repository */
+typedef struct obv_repository {
+    char uuid[40];
+    char profile[16];
+    char cluster_name[129];
+    uint64_t cluster_id;
+    int64_t created_at; /* us */
+    bool ready;         /* identity file stored */
+} obv_repository;
+/** OBV_E_NOT_INITIALISED without one. */
+OBV_CHECK obv_code obv_state_repository(obv_state *s, obv_repository *out, obv_err *err);
+OBV_CHECK obv_code obv_state_set_repository(obv_state *s, const obv_repository *r, obv_err *err);
+
+/* ---- jobs */
+typedef enum obv_job_kind {
+    OBV_JOB_REPO_INIT = 1,
+    OBV_JOB_ARCHIVE = 2, /* one archive round */
+    OBV_JOB_BACKUP = 3,
+    OBV_JOB_RESTORE = 4,
+} obv_job_kind;
+typedef enum obv_job_status { OBV_JOB_RUNNING = 0, OBV_JOB_SUCCESS = 1, OBV_JOB_FAILED = 2 } obv_job_status;
+
+typedef struct obv_job {
+    char id[32]; /* "<kind>-<number>" */
+    obv_job_kind kind;
+    obv_job_status status;
+    char phase[24];                         /* state of its machine: OceanBase's words where it has them */
+    char run_key[128];                      /* client-made; a second start with it finds this job */
+    int64_t ref;                            /* set id, round */
+    int64_t started_at, phase_at, ended_at; /* us */
+    obv_err result;
+} obv_job;
+
+const char *obv_job_kind_name(obv_job_kind k);
+const char *obv_job_status_name(obv_job_status s);
+/**
+ * Makes a job, or finds the one that was started with the same run key (*found = true).
+ * OBV_E_CONFLICT: the run key belongs to a job of another kind.
+ */
+OBV_CHECK obv_code obv_job_create(obv_state *s, obv_job_kind kind, const char *run_key, const char *phase, int64_t ref,
+                                  int64_t now, obv_job *out, bool *found, obv_err *err);
+OBV_CHECK obv_code obv_job_get(obv_state *s, const char *id, obv_job *out, obv_err *err);
+/** The job of a run key. OBV_E_NOT_FOUND (also for an empty key), OBV_E_CONFLICT. */
+OBV_CHECK obv_code obv_job_by_key(obv_state *s, const char *run_key, obv_job_kind kind, obv_job *out, obv_err *err);
+/** The newest job with that ref. OBV_E_NOT_FOUND. */
+OBV_CHECK obv_code obv_job_of_ref(obv_state *s, obv_job_kind kind, int64_t ref, obv_job *out, obv_err *err);
+OBV_CHECK obv_code obv_job_set_ref(obv_state *s, const char *id, int64_t ref, obv_err *err);
+/** Moves a running job to @p phase and writes an event. */
+OBV_CHECK obv_code obv_job_move(obv_state *s, const char *id, const char *phase, int64_t now, obv_err *err);
+/** Keeps the error that a running job will end with. */
+OBV_CHECK obv_code obv_job_note(obv_state *s, const char *id, const obv_err *why, obv_err *err);
+/** Ends a job: SUCCESS if @p result is NULL or OBV_OK, else FAILED. */
+OBV_CHECK obv_code obv_job_end(obv_state *s, const char *id, const char *phase, const obv_err *result, int64_t now,
+                               obv_err *err);
+typedef obv_code obv_job_fn(void *ctx, const obv_job *job, obv_err *err);
+/** Jobs by number, newest first; kind 0 = all; only running ones if asked. */
+OBV_CHECK obv_code obv_job_each(obv_state *s, obv_job_kind kind, bool running_only, uint32_t limit, obv_job_fn *fn,
+                                void *ctx, obv_err *err);
+/** Ids of running jobs of a kind, oldest first; @return how many fit. */
+OBV_CHECK obv_code obv_job_running(obv_state *s, obv_job_kind kind, obv_job *out, size_t cap, size_t *n, obv_err *err);
+
+/* ---- events: what happened, for people */
+OBV_CHECK obv_code obv_event_add(obv_state *s, const char *job_id, int64_t at, obv_err *err, const char *fmt, ...)
+    OBV_PRINTF(5, 6);
+typedef obv_code obv_event_fn(void *ctx, int64_t id, int64_t at, const char *job_id, const char *text, obv_err *err);
+OBV_CHECK obv_code obv_event_each(obv_state *s, const char *job_id, int64_t after, uint32_t limit, obv_event_fn *fn,
+                                  void *ctx, obv_err *err);
+
+#endif
