@@ -42,6 +42,24 @@
     X("backup.pg_restarted", "agent/job/backup_pg.c: a new state of the PG is noted, stale objects are not removed")   \
     X("backup.put_file_stored", "agent/job/meta.c: a file made by the coordinator is stored, nothing is noted")        \
     X("backup.task_ended", "agent/job/runner.c: the end of a task is in the journal, nothing is reported")             \
+    X("coordinator.archive_doing", "coordinator/job/archive_round.c: the round is DOING, its files are queued")        \
+    X("coordinator.archive_pending", "coordinator/job/archive_publish.c: new checkpoints are queued, not stored")      \
+    X("coordinator.archive_published", "coordinator/job/archive_publish.c: new checkpoints are stored and recorded")   \
+    X("coordinator.archive_started", "coordinator/job/archive_round.c: a round is recorded, nothing is stored")        \
+    X("coordinator.archive_stopped", "coordinator/job/archive_round.c: the round has ended")                           \
+    X("coordinator.archive_stopping", "coordinator/job/archive_round.c: agents are told to let go")                    \
+    X("coordinator.backup_batched", "coordinator/job/backup_copy.c: a batch is recorded, no agent has it")             \
+    X("coordinator.backup_copied", "coordinator/job/backup_end.c: all PGs are copied, the snapshot is fixed")          \
+    X("coordinator.backup_done", "coordinator/job/backup_end.c: the set is good")                                      \
+    X("coordinator.backup_failed", "coordinator/job/backup_end.c: the set has failed, its entries are queued")         \
+    X("coordinator.backup_generated", "coordinator/job/backup.c: a tenant's PGs are recorded, their lists queued")     \
+    X("coordinator.backup_metas", "coordinator/job/backup_end.c: all meta records are stored, the last files queued")  \
+    X("coordinator.backup_prepared", "coordinator/job/backup.c: the set is recorded, nothing is stored")               \
+    X("coordinator.backup_scheduled", "coordinator/job/backup.c: the set's first entries are stored")                  \
+    X("coordinator.files_queued", "coordinator/job/files.c: files of a step are queued, no agent has them")            \
+    X("coordinator.repo_init", "coordinator/job/repo_init.c: the identity is made up, not stored")                     \
+    X("coordinator.restore_issue", "coordinator/job/restore.c: about to issue the restore")                            \
+    X("coordinator.restore_issued", "coordinator/job/restore.c: the restore is issued, not recorded")                  \
     X("repository.before_identity", "agent/host/repository.c: all is checked, repository.json is not put yet")         \
     X("test.point", "tests/unit/base/test_fault.c")
 

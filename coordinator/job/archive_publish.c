@@ -90,6 +90,7 @@ obv_code obv_archive_interrupt(obv_job_ctx *x, const obv_job *job, obv_round *r,
     r->status = OBV_ROUND_INTERRUPTED;
     OBV_TRY(obv_round_save(x->s, r, err));
     OBV_TRY(obv_event_add(x->s, job->id, obv_ctx_now(x), err, "tenant %s INTERRUPTED: %s", t.name, t.error.msg));
+    OBV_TRY(obv_job_note(x->s, job->id, &t.error, err));
     OBV_TRY(obv_job_move(x->s, job->id, "INTERRUPTED", obv_ctx_now(x), err));
     OBV_TRY(obv_archive_queue_all(x, job->id, r->round, err));
     return obv_state_commit(&tx, err);

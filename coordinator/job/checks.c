@@ -3,13 +3,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+obv_code obv_check_identity(obv_job_ctx *x, obv_cluster *c, obv_identity *id, obv_err *err)
+{
+    const obv_settings *s = x->cfg;
+    OBV_TRY(c->ops->identity(c, id, err));
+    if ((s->source_name[0] && strcmp(s->source_name, id->name) != 0) || (s->source_id && s->source_id != id->id))
+        return obv_fail(err, OBV_E_CONFIG, 0, "the source is cluster %s (%llu), not %s (%llu) as configured", id->name,
+                        (unsigned long long)id->id, s->source_name[0] ? s->source_name : id->name,
+                        (unsigned long long)(s->source_id ? s->source_id : id->id));
+    return OBV_OK;
+}
+
 obv_code obv_check_source(obv_job_ctx *x, obv_cluster *c, obv_identity *id, obv_err *err)
 {
     obv_repository r;
     OBV_TRY(obv_state_repository(x->s, &r, err));
     if (!r.ready)
         return obv_fail(err, OBV_E_NOT_INITIALISED, 0, "the repository's initialisation has not ended yet");
-    OBV_TRY(c->ops->identity(c, id, err));
+    OBV_TRY(obv_check_identity(x, c, id, err));
     if (strcmp(id->name, r.cluster_name) != 0 || id->id != r.cluster_id)
         return obv_fail(err, OBV_E_PRECONDITION, 0,
                         "the repository belongs to cluster %s (%llu), the source is %s (%llu)", r.cluster_name,

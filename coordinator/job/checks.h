@@ -4,6 +4,8 @@
 
 #include "job/context.h"
 
+/** Who the source is; OBV_E_CONFIG if the configuration means another cluster. */
+OBV_CHECK obv_code obv_check_identity(obv_job_ctx *x, obv_cluster *c, obv_identity *id, obv_err *err);
 /** Repository is ready, the cluster is the repository's, is primary, and no upgrade runs. OBV_E_PRECONDITION, ... */
 OBV_CHECK obv_code obv_check_source(obv_job_ctx *x, obv_cluster *c, obv_identity *id, obv_err *err);
 /** User tenants that can be archived and backed up; every one must use GTS. At least one. */

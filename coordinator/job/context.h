@@ -14,6 +14,8 @@
 typedef struct obv_settings {
     char uri[1025]; /* of the repository, as OBServers see it: file:///path */
     char profile[16];
+    char source_name[129]; /* "" = as the cluster says */
+    uint64_t source_id;    /* 0 = as the cluster says */
     uint32_t checkpoint_s; /* between two publications */
     uint32_t flush_ms;     /* of the archivers */
     uint32_t compressor;   /* OceanBase's number: 1 none, 2 lz4_1.0, 8 zstd_1.3.8 */

@@ -3,6 +3,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "job/checks.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,7 +53,7 @@ obv_code obv_repo_init_begin(obv_job_ctx *x, obv_cluster *c, const char *run_key
     if (have != OBV_E_NOT_INITIALISED)
         return have;
     OBV_TRY(any_agent(x, err));
-    OBV_TRY(c->ops->identity(c, &id, err));
+    OBV_TRY(obv_check_identity(x, c, &id, err));
     r = (obv_repository){.cluster_id = id.id, .created_at = obv_ctx_now(x)};
     (void)snprintf(r.cluster_name, sizeof r.cluster_name, "%s", id.name);
     (void)snprintf(r.profile, sizeof r.profile, "%s", x->cfg->profile);
