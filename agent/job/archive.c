@@ -284,9 +284,13 @@ size_t obv_archive_report(obv_archive *a, obv_archive_tenant *out)
         }
         count_pg(&out[n - 1], values, pg);
     }
+    const int64_t sampled_at = a->sampled_at;
     (void)pthread_mutex_unlock(&a->mu);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (out[i].pgs_sampled < out[i].pgs)
             out[i].checkpoint_min = 0;
+        else if (out[i].checkpoint_min == 0) /* PGs that have ended only: they bound no time that has passed */
+            out[i].checkpoint_min = out[i].sample_began_at = out[i].sample_ended_at = sampled_at;
+    }
     return n;
 }

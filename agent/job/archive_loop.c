@@ -99,18 +99,30 @@ static void set_start(obv_archive_media *m, const obv_archive_base *s, int64_t c
     m->checkpoint = checkpoint;
 }
 
+static void set_key(obv_archive *a, obv_archive_pg *pg, const obv_pg_key *key)
+{
+    if (obv_pg_key_equal(key, &pg->key))
+        return;
+    (void)pthread_mutex_lock(&a->mu);
+    pg->key = *key;
+    (void)pthread_mutex_unlock(&a->mu);
+}
+
 static obv_code bring_up_pg(obv_archive *a, obv_archive_pg *pg, obv_archive_worker *w, obv_err *err)
 {
     obv_archive_origin o = {0};
     const obv_code asked = a->hooks.origin(a->hooks.ctx, &pg->assign.pg, a->cancel, &o, err);
-    if (asked == OBV_OK && !obv_pg_key_equal(&o.key, &pg->key)) {
-        (void)pthread_mutex_lock(&a->mu);
-        pg->key = o.key;
-        (void)pthread_mutex_unlock(&a->mu);
-    }
+    if (asked == OBV_OK)
+        set_key(a, pg, &o.key);
+    obv_err why = asked == OBV_OK ? (obv_err){0} : *err;
     OBV_TRY(obv_archive_resume(a, pg, err));
+    if (asked != OBV_OK && pg->media.has_pg)
+        set_key(a, pg, &pg->media.pg);
     if (!pg->media.known) {
-        OBV_TRY(asked); /* media alone are enough to go on, not to begin */
+        if (asked != OBV_OK) { /* media alone are enough to go on, not to begin */
+            *err = why;
+            return asked;
+        }
         if (o.restoring)
             return obv_fail(err, OBV_E_PRECONDITION, 0, "the PG is being restored; archived once that is done");
         if (pg->assign.from_log_one || o.base.start_log_id <= 1) {

@@ -70,6 +70,8 @@ typedef struct obv_archive_media {
     bool known; /* start is */
     bool has_key;
     bool kicked; /* a kickoff block exists */
+    bool has_pg; /* pg is: the key as the entries on media spell it, with its assist */
+    obv_pg_key pg;
     obv_archive_base start;
     uint64_t last_log_id;
     int64_t accum, epoch_id; /* of last_log_id */
@@ -164,6 +166,7 @@ struct obv_archive {
     obv_err loop_error, sample_error;
     obv_clog_files files;
     uint64_t oldest_clog_file;
+    int64_t sampled_at; /* wall us at the beginning of the last good sampling */
 
     /* the loop's own */
     bool has_place, stop;
@@ -205,6 +208,9 @@ typedef struct obv_archive_scan {
     uint64_t min_log_id;
     int64_t min_log_ts;
 } obv_archive_scan;
+/** The last block of a data file whose logs m covers: key and off-line log. A file that has none is no failure. */
+OBV_CHECK obv_code obv_archive_peek_last(obv_archive *a, const obv_archive_pg *pg, const char *key,
+                                         obv_archive_media *m, obv_err *err);
 /** Follows a data file from the PG's progress on; m advances over its logs. Bytes from `trust` on are not looked at. */
 OBV_CHECK obv_code obv_archive_scan_data(obv_archive *a, const obv_archive_pg *pg, const char *key, uint64_t trust,
                                          obv_archive_media *m, obv_archive_scan *out, obv_err *err);

@@ -189,6 +189,11 @@ static obv_code resume_once(obv_archive *a, obv_archive_pg *pg, obv_err *err)
     for (size_t i = 0; i < datas.count; i++)
         if (datas.ids[i] > indexed)
             OBV_TRY(close_file(a, pg, datas.ids[i], &m, err));
+    if (last_data > 0 && last_data <= indexed) {
+        obv_path last;
+        obv_archive_path_data(&a->place, &pg->key, last_data, &last);
+        OBV_TRY(obv_archive_peek_last(a, pg, last.s, &m, err));
+    }
     m.data_file = next_id(last_data > indexed ? last_data : indexed, pg->assign.first_data_file);
     m.data_at = 0;
     pg->media = m;

@@ -94,6 +94,7 @@ static void take_samples(obv_archive *a, const obv_archive_sampled *s)
         add_sample(pg, &sample);
     }
     a->oldest_clog_file = s->oldest_clog_file;
+    a->sampled_at = s->began_at;
 }
 
 /* After a failed sampling nothing is known about the time in between. mu is held. */

@@ -33,13 +33,21 @@ static obv_code look(window *w, uint64_t at, obv_span *out, obv_err *err)
 
 _Static_assert(WINDOW / 2 > OBV_ARCHIVE_MAX_BLOCK + OBV_ARCHIVE_BLOCK_TAIL, "a block fits half a window");
 
-/* One entry behind the PG's progress; *seen counts those that advanced it. */
+/* The assist is not known for sure until an entry or the server has told it. */
+static bool same_pg(const obv_pg_key *a, const obv_pg_key *b)
+{
+    return a->table_id == b->table_id && obv_pg_key_partition_id(a) == obv_pg_key_partition_id(b);
+}
+
+/* One entry behind the PG's progress. */
 static obv_code take_entry(const obv_archive_pg *pg, obv_archive_media *m, const obv_clog_entry *e, obv_span data,
                            obv_err *err)
 {
-    if (!obv_pg_key_equal(&e->pg, &pg->key) || obv_clog_type_is_local(e->type))
+    if (!same_pg(&e->pg, &pg->key) || obv_clog_type_is_local(e->type))
         return obv_fail(err, OBV_E_CORRUPT, 0, "entry of table %llu type %d", (unsigned long long)e->pg.table_id,
                         (int)e->type);
+    m->pg = e->pg;
+    m->has_pg = true;
     if (e->type == OBV_ENTRY_ARCHIVE_KICKOFF) {
         obv_archive_kickoff k;
         OBV_TRY(obv_archive_kickoff_parse(e, data, &k, err));
@@ -168,5 +176,47 @@ obv_code obv_archive_scan_data(obv_archive *a, const obv_archive_pg *pg, const c
         return obv_wrap(err, "read %s", key);
     if (w.size < o.size)
         out->torn_only = false; /* what follows is not trusted, whatever it looks like */
+    return OBV_OK;
+}
+
+obv_code obv_archive_peek_last(obv_archive *a, const obv_archive_pg *pg, const char *key, obv_archive_media *m,
+                               obv_err *err)
+{
+    obv_store_object o;
+    OBV_TRY(obv_store_head(a->cfg.store, key, &o, a->cancel, err));
+    const size_t len = o.size < WINDOW / 2 ? (size_t)o.size : WINDOW / 2;
+    OBV_AUTO(obv_freep) uint8_t *bytes = malloc(len + 1);
+    if (!bytes)
+        return obv_fail(err, OBV_E_NOMEM, 0, "read %s", key);
+    size_t got = 0;
+    OBV_TRY(obv_store_get(a->cfg.store, key, o.size - len, bytes, len, &got, a->cancel, err));
+    if (got < OBV_ARCHIVE_BLOCK_HEADER + OBV_ARCHIVE_BLOCK_TAIL)
+        return OBV_OK;
+    obv_rd tail = obv_rd_of(obv_span_of(bytes + got - OBV_ARCHIVE_BLOCK_TAIL, OBV_ARCHIVE_BLOCK_TAIL));
+    const uint64_t at = obv_rd_be32(&tail), first = o.size - len;
+    obv_archive_block b;
+    if (at < first || at >= first + got)
+        return OBV_OK;
+    const obv_span in = obv_span_of(bytes + (at - first), got - (size_t)(at - first));
+    if (obv_archive_block_parse(in, &b, NULL) != OBV_OK || in.len != b.total_len + OBV_ARCHIVE_BLOCK_TAIL)
+        return OBV_OK;
+    OBV_AUTO(obv_buf_fini) obv_buf scratch = obv_buf_heap(OBV_ARCHIVE_MAX_RAW);
+    obv_span raw;
+    if (obv_archive_payload_unpack(obv_span_of(in.p + OBV_ARCHIVE_BLOCK_HEADER, b.total_len - OBV_ARCHIVE_BLOCK_HEADER),
+                                   &scratch, &raw, NULL) != OBV_OK)
+        return OBV_OK;
+    for (size_t i = 0; i < raw.len;) {
+        const obv_span rest = obv_span_of(raw.p + i, raw.len - i);
+        obv_clog_entry e;
+        obv_clog_facts facts;
+        if (obv_clog_entry_parse(rest, &e, NULL) != OBV_OK || !same_pg(&e.pg, &pg->key) ||
+            e.data_len > rest.len - OBV_CLOG_ENTRY_HEADER ||
+            obv_clog_entry_facts(&e, obv_span_of(rest.p + OBV_CLOG_ENTRY_HEADER, e.data_len), &facts, NULL) != OBV_OK)
+            return OBV_OK;
+        m->pg = e.pg;
+        m->has_pg = true;
+        m->offline |= facts.offline && e.log_id <= m->last_log_id;
+        i += OBV_CLOG_ENTRY_HEADER + e.data_len;
+    }
     return OBV_OK;
 }

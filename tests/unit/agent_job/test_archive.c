@@ -324,6 +324,63 @@ static void logged_checkpoints_count_when_durable(void **state)
     kit_free(k);
 }
 
+static void a_pg_that_ended_holds_nothing_back(void **state)
+{
+    (void)state;
+    kit *k = kit_new();
+    (void)kit_pg(k, 10);
+    (void)kit_pg(k, 10);
+    uint8_t body[16];
+    obv_buf b = obv_buf_fixed(body, sizeof body);
+    obv_put_be64(&b, OBV_STORAGE_LOG_OFFLINE);
+    maker_next(k->m, 0, 100);
+    maker_commit(k->m, 1, k->m->pgs[1].next++, OBV_ENTRY_SUBMIT, obv_buf_span(&b), 0);
+    maker_ilog(k->m, 1, false);
+    kit_start(k);
+    (void)pthread_mutex_lock(&k->mu);
+    k->rows[1].has_stat = k->rows[1].has_readable = k->rows[1].has_epoch = false;
+    (void)pthread_mutex_unlock(&k->mu);
+    for (int run = 1; run < 4;
+         run++) { /* the second time its end is seen in the file left over, then in an indexed one */
+        set_row(k, 0, 1700000000000000 + run, 10, 77, true);
+        obv_archive_tenant t = {0};
+        for (int i = 0; i < 500 && t.checkpoint_min == 0; i++) {
+            (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+            t = kit_report(k);
+        }
+        assert_int_equal(t.pgs_sampled, 2);
+        assert_int_equal(t.checkpoint_min, 1700000000000000 + run);
+        kit_end(k);
+        k->rpc_fails = true; /* it is gone from the server */
+        kit_start(k);
+    }
+    kit_free(k);
+}
+
+static void the_assist_comes_from_the_server_or_from_media(void **state)
+{
+    (void)state;
+    kit *k = kit_new();
+    (void)kit_pg(k, 10);
+    k->m->pgs[0].key.assist = 16; /* what the server knows and the coordinator does not */
+    k->origins[0].key.assist = 16;
+    maker_next(k->m, 0, 100);
+    maker_ilog(k->m, 1, false);
+    kit_start(k);
+    (void)kit_wait(k, 1700000000000001);
+    for (int64_t w = 2; w < 5; w++) {
+        kit_end(k);
+        k->rpc_fails = true;
+        if (w != 3)
+            maker_next(k->m, 0, 100);
+        maker_ilog(k->m, 1, false);
+        kit_start(k);
+        (void)kit_wait(k, 1700000000000000 + w);
+    }
+    assert_int_equal(kit_report(k).state, OBV_ARCHIVE_STATE_DOING);
+    kit_free(k);
+}
+
 static void stop_syncs_and_writes_nothing_more(void **state)
 {
     (void)state;
@@ -469,6 +526,8 @@ int main(void)
         cmocka_unit_test(a_hole_interrupts_that_pg_and_its_checkpoint),
         cmocka_unit_test(checkpoints_need_a_leader_of_one_epoch_and_stored_logs),
         cmocka_unit_test(logged_checkpoints_count_when_durable),
+        cmocka_unit_test(a_pg_that_ended_holds_nothing_back),
+        cmocka_unit_test(the_assist_comes_from_the_server_or_from_media),
         cmocka_unit_test(stop_syncs_and_writes_nothing_more),
         cmocka_unit_test(a_pg_that_is_not_listed_is_let_go),
         cmocka_unit_test(pages_are_counted_and_checked),
