@@ -20,7 +20,9 @@ static obv_code check_replica(const obv_source_pg *pg, obv_err *err)
         if (a->family == 4 && a->ip[0] == pg->o->ip && a->port == pg->o->cfg.rpc_port)
             return OBV_OK;
     }
-    return obv_fail(err, OBV_E_PRECONDITION, 0, "this server is not in the PG's member list");
+    return obv_fail(err, OBV_E_PRECONDITION, 0, "%u.%u.%u.%u:%u is not in the PG's member list of %lld",
+                    pg->o->ip >> 24, pg->o->ip >> 16 & 0xff, pg->o->ip >> 8 & 0xff, pg->o->ip & 0xff,
+                    pg->o->cfg.rpc_port, (long long)m->clog.members.count);
 }
 
 static bool same_position(const obv_data_info *a, const obv_data_info *b)

@@ -34,6 +34,7 @@ typedef struct fake_observer {
     atomic_int close_requests;  /* this many of the next requests are answered by closing */
     atomic_int error_in_stream; /* negative: result code of the second packet of the next stream */
     atomic_int stall;           /* requests wait while this is 1 */
+    atomic_int stall_in_stream; /* so do requests to continue a stream */
     atomic_int requests, aborts, running, most_running;
     int fds[FAKE_CONNECTIONS];
     pthread_t threads[FAKE_CONNECTIONS];
@@ -120,6 +121,8 @@ static inline bool fake_call(fake_observer *f, int fd, uint32_t pcode, uint32_t 
             if (last || error)
                 break;
             uint8_t next[16 + 160];
+            while (atomic_load(&f->stall_in_stream) && !atomic_load(&f->stop))
+                usleep(1000);
             alive = fake_read(fd, next, sizeof next);
             obv_rd r = obv_rd_of((obv_span){next, sizeof next});
             (void)obv_rd_bytes(&r, 8);

@@ -334,6 +334,26 @@ static void a_server_that_stalls_is_left_in_time(void **state)
     rig_stop(&r);
 }
 
+static void a_stream_that_nobody_reads_on_is_aborted(void **state)
+{
+    (void)state;
+    rig r;
+    rig_start(&r, 200);
+    obv_source_pg *pg = NULL;
+    size_t blocks = 0;
+    assert_code(open_pg(&r, NULL, &pg), OBV_OK, &r.err);
+    atomic_store(&r.server.stall_in_stream, 1);
+    assert_code(read_all(&r, pg, &blocks), OBV_E_TIMEOUT, &r.err);
+    atomic_store(&r.server.stall_in_stream, 0);
+    for (int i = 0; i < 2000 && atomic_load(&r.server.aborts) == 0; i++)
+        usleep(1000);
+    assert_int_equal(atomic_load(&r.server.aborts), 1); /* the server need not wait for its own time-out */
+    assert_code(read_all(&r, pg, &blocks), OBV_E_NOT_FOUND, &r.err);
+    assert_int_equal(blocks, 5);
+    r.source->ops->close_pg(pg);
+    rig_stop(&r);
+}
+
 static void *copy_once(void *arg)
 {
     rig *r = arg;
@@ -381,6 +401,7 @@ int main(void)
         cmocka_unit_test(an_error_inside_a_stream_can_be_called_again),
         cmocka_unit_test(a_connection_closed_while_idle_is_not_an_error),
         cmocka_unit_test(a_server_that_stalls_is_left_in_time),
+        cmocka_unit_test(a_stream_that_nobody_reads_on_is_aborted),
         cmocka_unit_test(there_are_never_more_than_two_streams),
     };
     return cmocka_run_group_tests_name("agent.observer", tests, NULL, NULL);

@@ -192,6 +192,11 @@ static void assert_record_is_made_again(obv_span body)
     assert_code(obv_put_pg_record_body(&again, &r, 0, &err), OBV_OK, &err);
     assert_span_equal(obv_buf_span(&again), body);
 
+    for (size_t n = 0; n < body.len; n++) {
+        obv_pg_record_reader cut;
+        assert_int_equal(obv_pg_record_parse((obv_span){body.p, n}, &cut, &err), OBV_E_CORRUPT);
+    }
+
     /* raised to a later version: the same as rewriting the finished body */
     const int64_t later = rec.pg.data.schema_version + 1000000;
     obv_buf raised = obv_buf_heap(1 << 20);
