@@ -128,8 +128,10 @@ obv_code obv_repository_verify(obv_store *s, const char *cluster_name, uint64_t 
     OBV_TRY(obv_repository_read(s, cluster_name, cluster_id, c, &r, err));
     if (uuid && uuid[0] && strcmp(uuid, r.uuid) != 0) {
         (void)obv_fail(err, OBV_E_CONFLICT, 0, "the destination is repository %s, expected is %s", r.uuid, uuid);
-        return obv_hint(err, "another destination is mounted here, or the repository was made anew: nothing was "
-                             "written; mount the right one, or take the new one over with `obvault repo check`");
+        return obv_hint(
+            err,
+            "another destination is mounted here, or the repository was made anew: nothing was "
+            "written; mount the right one, or take the new one over with `obvault-agent local repo check --adopt`");
     }
     if (out)
         *out = r;
