@@ -46,7 +46,7 @@ static void show(obv_cli *c, obv_cli_meter *m, const Obvault__V1__Job *j, bool l
     obv_json w = obv_json_to(&b);
     obv_json_object(&w, NULL);
     obv_json_i64(&w, "version", OBV_CLI_SCHEMA);
-    obv_cli_put_job(&w, "job", j);
+    obv_cli_put_job(&w, j);
     obv_json_u64(&w, "bytes_per_s", m->rate);
     const int64_t eta = obv_cli_meter_eta_s(m, j);
     if (eta >= 0)

@@ -97,7 +97,8 @@ int64_t obv_cli_meter_eta_s(const obv_cli_meter *m, const Obvault__V1__Job *j);
 const char *obv_cli_bytes(uint64_t n, char out[24]);
 
 /* ---- render.c: a reply as text or as one JSON document */
-void obv_cli_put_job(obv_json *w, const char *key, const Obvault__V1__Job *j);
+/** The members of a job, into the open object. */
+void obv_cli_put_job(obv_json *w, const Obvault__V1__Job *j);
 void obv_cli_put_time(obv_json *w, const char *key, int64_t us); /* text, or null for 0 */
 void obv_cli_put_error(obv_json *w, const char *key, const obv_err *e);
 typedef void obv_cli_json_fn(obv_json *w, const ProtobufCMessage *m);

@@ -27,8 +27,12 @@ static obv_code start(obv_cli *c, const char *method, const ProtobufCMessage *re
     OBV_TRY(obv_cli_follow(c, ((const Obvault__V1__Job *)m)->id, enough, false, &last, err));
     obv_message_drop(&m);
     m = &last->base;
-    OBV_TRY(obv_cli_job_result(last, err));
-    return obv_cli_print(c, m, obv_text_job, obv_json_job, err);
+    const obv_code result = obv_cli_job_result(last, err);
+    if (result != OBV_OK && !c->json)
+        return result;
+    c->silent = result != OBV_OK; /* the job's document has the error */
+    OBV_TRY(obv_cli_print(c, m, obv_text_job, obv_json_job, result == OBV_OK ? err : NULL));
+    return result;
 }
 
 static Obvault__V1__StartRequest start_request(const obv_cli *c)
@@ -103,10 +107,7 @@ static obv_code window(obv_cli *c, obv_err *err)
     q.tenant = text_of(c->tenant);
     OBV_TRY(obv_cli_call(c, "Window", &q.base, &m, err));
     OBV_TRY(obv_cli_print(c, m, obv_text_window, obv_json_window, err));
-    if (((const Obvault__V1__WindowResponse *)m)->n_windows)
-        return OBV_OK;
-    c->silent = true; /* the answer is printed: the exit code says the rest */
-    return obv_fail(err, OBV_E_NOT_RESTORABLE, 0, "nothing is restorable yet");
+    return OBV_OK;
 }
 
 static obv_code restore_start(obv_cli *c, obv_err *err)

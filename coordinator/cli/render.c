@@ -80,19 +80,22 @@ void obv_cli_print_error(const obv_cli *c, const obv_err *e)
 
 /* ---- jobs */
 
-void obv_cli_put_job(obv_json *w, const char *key, const Obvault__V1__Job *j)
+void obv_cli_put_job(obv_json *w, const Obvault__V1__Job *j)
 {
     const Obvault__V1__Progress *p = j->progress;
-    obv_json_object(w, key);
-    obv_json_str(w, "id", j->id);
+    obv_json_str(w, "job_id", j->id);
     obv_json_str(w, "kind", j->kind);
-    obv_json_str(w, "status", j->status);
+    obv_json_str(w, "state", j->status);
     obv_json_str(w, "phase", j->phase);
-    obv_json_i64(w, "ref", j->ref);
+    if (strcmp(j->kind, "archive") == 0)
+        obv_json_i64(w, "round", j->ref);
+    else if (strcmp(j->kind, "repo-init") != 0 && j->ref)
+        obv_json_i64(w, "set_id", j->ref);
     obv_json_str(w, "run_key", j->run_key[0] ? j->run_key : NULL);
     obv_cli_put_time(w, "started_at", j->started_at);
     obv_cli_put_time(w, "ended_at", j->ended_at);
-    obv_cli_put_time(w, "reached_to", j->reached_to);
+    if (strcmp(j->kind, "archive") == 0)
+        obv_cli_put_time(w, "checkpoint", j->reached_to);
     obv_json_object(w, "progress");
     obv_json_u64(w, "bytes_read", p ? p->bytes_read : 0);
     obv_json_u64(w, "bytes_written", p ? p->bytes_written : 0);
@@ -102,10 +105,9 @@ void obv_cli_put_job(obv_json *w, const char *key, const Obvault__V1__Job *j)
     obv_json_u64(w, "pgs_total", p ? p->pgs_total : 0);
     obv_json_end(w);
     put_wire_error(w, "error", j->error);
-    obv_json_end(w);
 }
 
-void obv_json_job(obv_json *w, const ProtobufCMessage *m) { obv_cli_put_job(w, "job", (const Obvault__V1__Job *)m); }
+void obv_json_job(obv_json *w, const ProtobufCMessage *m) { obv_cli_put_job(w, (const Obvault__V1__Job *)m); }
 
 static void text_job_line(FILE *out, const Obvault__V1__Job *j)
 {
@@ -124,8 +126,11 @@ void obv_json_jobs(obv_json *w, const ProtobufCMessage *m)
 {
     const Obvault__V1__JobListResponse *r = (const Obvault__V1__JobListResponse *)m;
     obv_json_array(w, "jobs");
-    for (size_t i = 0; i < r->n_jobs; i++)
-        obv_cli_put_job(w, NULL, r->jobs[i]);
+    for (size_t i = 0; i < r->n_jobs; i++) {
+        obv_json_object(w, NULL);
+        obv_cli_put_job(w, r->jobs[i]);
+        obv_json_end(w);
+    }
     obv_json_end(w);
 }
 
@@ -140,7 +145,7 @@ void obv_text_jobs(FILE *out, const ProtobufCMessage *m)
 void obv_json_job_detail(obv_json *w, const ProtobufCMessage *m)
 {
     const Obvault__V1__JobDetail *d = (const Obvault__V1__JobDetail *)m;
-    obv_cli_put_job(w, "job", d->job);
+    obv_cli_put_job(w, d->job);
     obv_json_array(w, "events");
     for (size_t i = 0; i < d->n_events; i++) {
         obv_json_object(w, NULL);
@@ -196,9 +201,9 @@ void obv_json_agents(obv_json *w, const ProtobufCMessage *m)
     for (size_t i = 0; i < r->n_agents; i++) {
         const Obvault__V1__Agent *a = r->agents[i];
         obv_json_object(w, NULL);
-        obv_json_str(w, "id", a->id);
+        obv_json_str(w, "agent_id", a->id);
         obv_json_str(w, "agent_version", a->version);
-        obv_json_bool(w, "alive", a->alive);
+        obv_json_str(w, "state", a->alive ? "up" : "down");
         obv_json_bool(w, "sees_repository", a->sees_repository);
         obv_json_u64(w, "silent_ms", a->silent_ms);
         obv_json_u64(w, "batches", a->batches);
@@ -222,7 +227,7 @@ void obv_text_agents(FILE *out, const ProtobufCMessage *m)
                   "MEMORY");
     for (size_t i = 0; i < r->n_agents; i++) {
         const Obvault__V1__Agent *a = r->agents[i];
-        (void)fprintf(out, "%-24s %-8s %-6s %-10s %-8u %s", a->id, a->version, a->alive ? "yes" : "no",
+        (void)fprintf(out, "%-24s %-8s %-6s %-10s %-8u %s", a->id, a->version, a->alive ? "up" : "down",
                       a->sees_repository ? "yes" : "no", a->batches, obv_cli_bytes(a->rss_bytes, rss));
         if (a->repository_error && a->repository_error->code)
             (void)fprintf(out, "  %s", a->repository_error->message);

@@ -11,9 +11,9 @@ void obv_json_archive(obv_json *w, const ProtobufCMessage *m)
 {
     const Obvault__V1__ArchiveStatusResponse *r = (const Obvault__V1__ArchiveStatusResponse *)m;
     obv_json_object(w, "archive");
-    obv_json_str(w, "status", r->exists ? r->status : "STOP");
+    obv_json_str(w, "state", r->exists ? r->status : "STOP");
     obv_json_i64(w, "round", r->round);
-    obv_json_str(w, "job", r->exists ? r->job_id : NULL);
+    obv_json_str(w, "job_id", r->exists ? r->job_id : NULL);
     obv_cli_put_time(w, "start", r->start_ts);
     obv_cli_put_time(w, "checkpoint", r->checkpoint_ts);
     obv_json_array(w, "tenants");
@@ -21,8 +21,8 @@ void obv_json_archive(obv_json *w, const ProtobufCMessage *m)
         const Obvault__V1__ArchiveTenant *t = r->tenants[i];
         obv_json_object(w, NULL);
         obv_json_u64(w, "tenant_id", t->tenant_id);
-        obv_json_str(w, "tenant", t->name);
-        obv_json_str(w, "status", t->status);
+        obv_json_str(w, "tenant_name", t->name);
+        obv_json_str(w, "state", t->status);
         obv_cli_put_time(w, "start", t->start_ts);
         obv_cli_put_time(w, "checkpoint", t->checkpoint_ts);
         obv_json_i64(w, "checkpoint_us", t->checkpoint_ts);
@@ -78,10 +78,10 @@ void obv_text_archive(FILE *out, const ProtobufCMessage *m)
 static void put_set(obv_json *w, const char *key, const Obvault__V1__BackupSetInfo *s)
 {
     obv_json_object(w, key);
-    obv_json_i64(w, "set", s->set_id);
+    obv_json_i64(w, "set_id", s->set_id);
     obv_json_str(w, "type", s->type);
-    obv_json_str(w, "status", s->status);
-    obv_json_str(w, "job", s->job_id);
+    obv_json_str(w, "state", s->status);
+    obv_json_str(w, "job_id", s->job_id);
     obv_json_i64(w, "round", s->round);
     obv_cli_put_time(w, "snapshot", s->snapshot);
     obv_json_i64(w, "snapshot_us", s->snapshot);
@@ -134,7 +134,7 @@ void obv_json_set(obv_json *w, const ProtobufCMessage *m)
         const Obvault__V1__BackupTenant *t = d->tenants[i];
         obv_json_object(w, NULL);
         obv_json_u64(w, "tenant_id", t->tenant_id);
-        obv_json_str(w, "tenant", t->name);
+        obv_json_str(w, "tenant_name", t->name);
         obv_json_i64(w, "pgs", t->pgs);
         obv_json_i64(w, "pgs_done", t->pgs_done);
         obv_json_i64(w, "blocks", t->blocks);
@@ -172,19 +172,27 @@ void obv_text_set(FILE *out, const ProtobufCMessage *m)
 void obv_json_window(obv_json *w, const ProtobufCMessage *m)
 {
     const Obvault__V1__WindowResponse *r = (const Obvault__V1__WindowResponse *)m;
-    obv_json_array(w, "windows");
+    obv_json_array(w, "tenants");
     for (size_t i = 0; i < r->n_windows; i++) {
         const Obvault__V1__TenantWindow *t = r->windows[i];
+        if (i == 0 || r->windows[i - 1]->tenant_id != t->tenant_id) {
+            obv_json_object(w, NULL);
+            obv_json_u64(w, "tenant_id", t->tenant_id);
+            obv_json_str(w, "tenant_name", t->tenant);
+            obv_json_array(w, "windows");
+        }
         obv_json_object(w, NULL);
-        obv_json_u64(w, "tenant_id", t->tenant_id);
-        obv_json_str(w, "tenant", t->tenant);
-        obv_json_i64(w, "set", t->set_id);
+        obv_json_i64(w, "set_id", t->set_id);
         obv_json_i64(w, "round", t->round);
         obv_cli_put_time(w, "from", t->from);
         obv_cli_put_time(w, "to", t->to);
         obv_json_i64(w, "from_us", t->from);
         obv_json_i64(w, "to_us", t->to);
         obv_json_end(w);
+        if (i + 1 == r->n_windows || r->windows[i + 1]->tenant_id != t->tenant_id) {
+            obv_json_end(w);
+            obv_json_end(w);
+        }
     }
     obv_json_end(w);
 }
@@ -206,14 +214,14 @@ void obv_text_window(FILE *out, const ProtobufCMessage *m)
 void obv_json_restore(obv_json *w, const ProtobufCMessage *m)
 {
     const Obvault__V1__RestoreStatusResponse *r = (const Obvault__V1__RestoreStatusResponse *)m;
-    obv_cli_put_job(w, "job", r->job);
+    obv_cli_put_job(w, r->job);
     obv_json_object(w, "restore");
     obv_json_str(w, "target", r->target);
-    obv_json_str(w, "tenant", r->tenant);
-    obv_json_str(w, "new_tenant", r->new_tenant);
+    obv_json_str(w, "tenant_name", r->tenant);
+    obv_json_str(w, "new_tenant_name", r->new_tenant);
     obv_cli_put_time(w, "at", r->at);
     obv_json_i64(w, "at_us", r->at);
-    obv_json_i64(w, "set", r->set_id);
+    obv_json_i64(w, "set_id", r->set_id);
     obv_json_i64(w, "round", r->round);
     obv_json_str(w, "target_status", r->target_status);
     obv_json_str(w, "info", r->info);

@@ -8,6 +8,7 @@
 
 #define PARAMETER_ROWS_MAX 4096u
 #define TENANTS_MAX 4096u
+#define SYS_TENANT 1u
 
 static obv_code connect_one(sql_cluster *c, obv_err *err)
 {
@@ -271,6 +272,15 @@ static obv_code schema_version(obv_cluster *c, uint64_t tenant, int64_t *out, ob
     OBV_TRY(sql_number(c, out, &found, err,
                        "SELECT MAX(schema_version) FROM oceanbase.__all_virtual_ddl_operation WHERE tenant_id = %llu",
                        (unsigned long long)tenant));
+    if (tenant == SYS_TENANT) {
+        /* DDL on tenants does not show up in that table */
+        int64_t history = 0;
+        bool any = false;
+        OBV_TRY(sql_number(c, &history, &any, err, "SELECT MAX(schema_version) FROM oceanbase.__all_tenant_history"));
+        if (any && history > *out)
+            *out = history;
+        found = found || any;
+    }
     if (!found || *out <= 0)
         return obv_fail(err, OBV_E_UNAVAILABLE, 0, "cluster: schema version of tenant %llu is not to be seen",
                         (unsigned long long)tenant);
