@@ -94,6 +94,14 @@ static void nl_page(uint8_t *page)
     }
 }
 
+/* A server reuses files that are hours old. With small files that would be seconds, and the reader's rule for old
+ * blocks (2 s) would not tell them from new ones. */
+static bool old_enough(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && now_us() / 1000000 - st.st_mtime > 5;
+}
+
 /* A fresh file, or beyond the limit the oldest one reused in place: same inode, old blocks remain behind the first
  * page. */
 static int new_file(struct host *h, struct clog_writer *w, uint32_t file)
@@ -104,13 +112,14 @@ static int new_file(struct host *h, struct clog_writer *w, uint32_t file)
     char *to = clog_path(w, file, ""), *from;
     int rc = 0, fd;
     int n = list_files(w->dir, &min, &max);
-    if (n >= h->knob.clog_files_max && min && min != max && recyclable(h, w, min)) {
-        from = clog_path(w, min, "");
+    from = clog_path(w, min, "");
+    if (n >= h->knob.clog_files_max && min && min != max && old_enough(from) && recyclable(h, w, min)) {
         fd = open(from, O_RDWR | O_CLOEXEC);
         char *side = side_path(h, min);
         unlink(side);
         free(side);
     } else {
+        free(from);
         from = clog_path(w, file, ".tmp");
         fd = open(from, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0644);
         if (fd >= 0 && ftruncate(fd, CLOG_FILE_SIZE) < 0)
@@ -159,21 +168,23 @@ static int64_t load_side(struct host *h, struct clog_writer *w, uint32_t file, i
             push_place(w, &x);
         if (current && x.file && x.pg < MAX_PG && x.log_id != NO_ID && x.log_id > w->max_id[x.pg])
             w->max_id[x.pg] = x.log_id;
+        if (current && x.file && (int64_t)x.off + x.size > w->off)
+            w->off = (int64_t)x.off + x.size;
     }
     free(p);
     free(path);
     return last;
 }
 
-/* End of the valid blocks of the last file: the live tail. */
+/* The live tail is where the last recorded log ends: in a file that was reused, old blocks may follow right behind it.
+ */
 static void find_tail(struct clog_writer *w)
 {
     uint8_t b[BLOCK_HDR];
     int type;
-    int64_t len, ts;
+    int64_t len, ts, end = w->off;
     w->off = 0;
-    while (w->off + BLOCK_HDR < CLOG_TRAILER_OFF && !pread_all(w->fd, b, sizeof b, w->off) &&
-           dec_block_meta(b, &type, &len, &ts) && type == BLK_DATA && ts >= w->last_block_ts - 2000000) {
+    while (w->off < end && !pread_all(w->fd, b, sizeof b, w->off) && dec_block_meta(b, &type, &len, &ts)) {
         w->last_block_ts = ts;
         w->off += (int64_t)BLOCK_HDR + len;
     }

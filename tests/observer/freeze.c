@@ -84,7 +84,7 @@ int replica_write_trans(struct host *h, struct replica *r, int64_t snapshot)
     free(path);
     if (!t)
         return -4009;
-    sst_doom(r->trans);
+    replica_doom(r, r->trans);
     r->trans = t;
     return 0;
 }
@@ -209,7 +209,7 @@ static int compact_index(struct host *h, struct replica *r, const struct shm_par
         for (int i = 0; t && i < r->n_sst; i++) {
             struct sst *o = r->sst[i];
             if (o->key.type != T_MAJOR && o->key.table_id == p->idx[idx] && pkey_eq(&o->key.pkey, &p->key))
-                sst_doom(o);
+                replica_doom(r, o);
             else
                 r->sst[k++] = o;
         }
@@ -394,7 +394,7 @@ static void drop_old(struct host *h, struct replica *r, const struct shm_part *p
                 gone = !s->meta.has_uncommitted && s->max_version <= oldest && s->key.v.snapshot_version <= oldest &&
                        s->key.v.snapshot_version < r->data.publish_version;
             if (gone)
-                sst_doom(s);
+                replica_doom(r, s);
             else
                 r->sst[k++] = s;
         }

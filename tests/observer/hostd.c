@@ -138,8 +138,9 @@ static int64_t freeze_by_itself(struct host *h, int64_t next)
     for (uint32_t i = 0; i < h->shm->n_pg; i++) {
         struct replica *r = replica_get(h, i);
         /* Now and then the newest mini is ahead of data_info. */
+        bool lag = r && !full && (++r->n_freezes + i + (uint32_t)h->id) % 4 == 0;
         if (r)
-            replica_freeze(h, r, (i + (uint32_t)h->id) % 4 == 0 && !full ? FREEZE_LAG : 0);
+            replica_freeze(h, r, lag ? FREEZE_LAG : 0);
     }
     return now + h->knob.auto_freeze_us;
 }

@@ -271,19 +271,27 @@ def ilog_cursors(buf):
     return out
 
 
-def committed(store):
-    """All logs an ilog cursor names: {PKey: {log id: Entry}}; checks entries, order and the accumulated checksum."""
+def committed(store, seen=None):
+    """All logs an ilog cursor names and a clog file still has: {PKey: {log id: Entry}}; checks entries, order and the accumulated checksum.
+    seen: {PKey: greatest id that has a cursor}"""
     logs, last = {}, {}
     files = {}
     for _, buf in ilog_files(store):
         for key, log_id, f, o, n, accum, submit in ilog_cursors(buf):
+            if seen is not None:
+                seen[key] = max(log_id, seen.get(key, 0))
             path = os.path.join(store, "clog", str(f))
             if f not in files:
                 files[f] = open(path, "rb") if os.path.exists(path) else None
             if files[f] is None:
                 continue
             files[f].seek(o)
-            e, used = A.get_entry(memoryview(files[f].read(n)), 0)
+            try:
+                e, used = A.get_entry(memoryview(files[f].read(n)), 0)
+            except A.ObError:
+                assert not os.path.exists(path), f"cursor of {key} {log_id} names no entry"
+                files[f] = None  # reused in place meanwhile: same inode, another name
+                continue
             assert used == n and e.pkey == key and e.log_id == log_id and e.submit == submit & (1 << 63) - 1, (key, log_id)
             if key in last and last[key][0] == log_id - 1:
                 assert crc_chain(last[key][1], e.data_checksum) == accum, f"accum of {key} {log_id}"

@@ -74,6 +74,14 @@ void replica_add_sst(struct replica *r, struct sst *s)
     r->sst[at] = s;
 }
 
+void replica_doom(struct replica *r, struct sst *s)
+{
+    if (!s)
+        return;
+    r->doomed = xrealloc(r->doomed, (size_t)(r->n_doomed + 1) * sizeof(struct sst *));
+    r->doomed[r->n_doomed++] = s;
+}
+
 struct sst *replica_last(struct replica *r, uint64_t index_id, const struct pkey *part)
 {
     for (int i = r->n_sst - 1; i >= 0; i--)
@@ -124,6 +132,10 @@ int replica_save(struct host *h, struct replica *r)
     int rc = write_file(path, b.p, b.n);
     free(path);
     ob_free(&b);
+    for (int i = 0; !rc && i < r->n_doomed; i++)
+        sst_doom(r->doomed[i]);
+    if (!rc)
+        r->n_doomed = 0;
     replica_publish(h, r);
     return rc;
 }

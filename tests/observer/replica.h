@@ -55,6 +55,9 @@ struct replica {
     struct sst *trans;
     int64_t trans_start_ts;
     int n_minis_since;
+    unsigned n_freezes;
+    struct sst **doomed; /* replaced: their files go after the next save */
+    int n_doomed;
     bool offline;
 };
 
@@ -68,6 +71,7 @@ int replica_save(struct host *h, struct replica *r); /* mutex held */
 void replica_load_all(struct host *h);
 void replica_publish(struct host *h, struct replica *r); /* numbers into shared memory; mutex held */
 void replica_add_sst(struct replica *r, struct sst *s);
+void replica_doom(struct replica *r, struct sst *s);                                     /* takes over the reference */
 struct sst *replica_last(struct replica *r, uint64_t index_id, const struct pkey *part); /* newest of that index */
 struct sst *replica_major(struct replica *r, uint64_t index_id, const struct pkey *part, int64_t snapshot_max);
 

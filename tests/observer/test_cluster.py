@@ -117,12 +117,14 @@ def copy_and_restore(b, host):
     want = {p["pg"]: p for p in b.ctl("digest", tenant=1001, at=t)["pgs"]}
     last = {key_of(p["pg"]): p["last_log_id"] for p in b.ctl("status", pgs=True)["pgs"]}
     for _ in range(100):  # ilog follows
-        logs = live.committed(b.store(host))
-        if all(max(logs.get(key_of(n), [0])) >= last[key_of(n)] for n in names):
+        seen = {}
+        logs = live.committed(b.store(host), seen)
+        behind = [n for n in names if seen.get(key_of(n), 0) < last[key_of(n)]]
+        if not behind:
             break
         time.sleep(0.1)
     else:
-        raise AssertionError("ilog does not follow")
+        raise AssertionError(f"ilog does not follow: {behind}")
     checked = 0
     for name, copy in got.items():
         low = f"{key_of(name).low}/{key_of(name).partition_id}"
