@@ -51,6 +51,14 @@ obv_store_class file_class_of_errno(int e)
     }
 }
 
+/* A refused key or option may hold anything: the message stays one line of plain text. */
+static void keep_one_line(char *msg)
+{
+    for (; *msg; msg++)
+        if ((unsigned char)*msg < 0x20 || (unsigned char)*msg >= 0x7f)
+            *msg = '?';
+}
+
 obv_store_class file_fail(obv_store_err *err, obv_store_class cls, const char *fmt, ...)
 {
     *err = (obv_store_err){.cls = cls};
@@ -58,6 +66,7 @@ obv_store_class file_fail(obv_store_err *err, obv_store_class cls, const char *f
     va_start(ap, fmt);
     (void)vsnprintf(err->msg, sizeof err->msg, fmt, ap);
     va_end(ap);
+    keep_one_line(err->msg);
     return cls;
 }
 
@@ -69,6 +78,7 @@ obv_store_class file_fail_errno(obv_store_err *err, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(err->msg, sizeof err->msg, fmt, ap);
     va_end(ap);
+    keep_one_line(err->msg);
     const size_t used = strlen(err->msg);
     errno = e;
     (void)snprintf(err->msg + used, sizeof err->msg - used, ": %m");

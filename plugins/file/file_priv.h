@@ -20,7 +20,7 @@ enum {
     APPEND_SLOTS = 256,   /* appended files kept open */
     LIST_DEPTH_MAX = 64,  /* folders below each other */
     TMP_NAME_MAX = 64,    /* bytes */
-    LINK_ATTEMPTS = 8,    /* a folder may vanish under a put when remove empties it */
+    LINK_ATTEMPTS = 100,  /* a folder may vanish under a put when remove empties it */
     WRITE_CHUNK = 8 << 20 /* bytes between two looks at the cancel token */
 };
 

@@ -127,18 +127,21 @@ static obv_store_class commit(struct obv_put_handle *p, obv_object_info *out, ob
 
     FILE_TRY(file_check_mount(p->r, err));
     obv_store_class cls = OBV_STORE_OK;
+    obv_store_err last;
     for (int attempt = 0; attempt < LINK_ATTEMPTS; attempt++) {
         FILE_AUTO_FD dir = -1;
         const char *name = NULL;
-        cls = file_open_folder(p->r, p->key, WALK_MAKE, &dir, &name, err);
+        cls = file_open_folder(p->r, p->key, WALK_MAKE, &dir, &name, &last);
         if (cls == OBV_STORE_OK)
-            cls = name_it(p, dir, name, err);
+            cls = name_it(p, dir, name, &last);
         if (cls != OBV_STORE_NOT_FOUND) /* a remove took the empty folder meanwhile */
             break;
     }
     if (cls == OBV_STORE_NOT_FOUND) /* of the ABI's view: no such object, which no put can answer */
         return file_fail(err, OBV_STORE_RETRY, "put %s: its folder keeps vanishing", p->key);
-    if (cls == OBV_STORE_OK && out)
+    if (cls != OBV_STORE_OK)
+        *err = last;
+    else if (out)
         file_info_of_stat(&st, out);
     return cls;
 }

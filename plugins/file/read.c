@@ -87,7 +87,7 @@ static obv_store_class list_entry(struct listing *l, int dir_fd, const char *nam
     const size_t name_len = strlen(name);
     if (!file_component_is_valid(name) || (len == 0 && strcmp(name, FILE_TMP_DIR) == 0))
         return OBV_STORE_OK; /* foreign, removed while open, or ours and unfinished */
-    if (len + name_len + 1 > OBV_KEY_MAX)
+    if (len + name_len > OBV_KEY_MAX)
         return OBV_STORE_OK;
     memcpy(l->path + len, name, name_len + 1);
     const size_t end = len + name_len;
@@ -168,10 +168,13 @@ obv_store_class file_list(obv_repo_handle *r, const char *prefix, obv_list_fn *f
     l.path[len - 1] = '/';
     int dir = -1;
     const char *name = NULL;
-    const obv_store_class cls = file_open_folder(r, l.path, WALK_FIND, &dir, &name, err);
+    obv_store_err none;
+    const obv_store_class cls = file_open_folder(r, l.path, WALK_FIND, &dir, &name, &none);
     if (cls == OBV_STORE_NOT_FOUND)
         return OBV_STORE_OK;
-    if (cls != OBV_STORE_OK)
+    if (cls != OBV_STORE_OK) {
+        *err = none;
         return cls;
+    }
     return list_folder(&l, dir, len, 0, err);
 }

@@ -49,8 +49,12 @@ static obv_store_class remove_one(struct obv_repo_handle *r, const char *key, bo
             return OBV_STORE_OK;
         if (cls != OBV_STORE_OK)
             return cls;
-        if (unlinkat(dir, name, 0) != 0 && errno != ENOENT)
-            return file_fail_errno(err, "remove %s", key);
+        if (unlinkat(dir, name, 0) != 0) {
+            if (errno == EISDIR) /* a part of other keys: there is no object of this name */
+                return OBV_STORE_OK;
+            if (errno != ENOENT)
+                return file_fail_errno(err, "remove %s", key);
+        }
         if (!sync)
             return OBV_STORE_OK;
         if (fsync(dir) != 0)
@@ -125,11 +129,14 @@ obv_store_class file_sweep(obv_repo_handle *r, uint64_t age_s, uint64_t *swept, 
     time_t now = 0;
     *swept = 0;
     FILE_TRY(file_check_mount(r, err));
-    obv_store_class cls = file_open_tmp(r, false, &tmp, err);
+    obv_store_err none;
+    obv_store_class cls = file_open_tmp(r, false, &tmp, &none);
     if (cls == OBV_STORE_NOT_FOUND)
         return OBV_STORE_OK;
-    if (cls != OBV_STORE_OK)
+    if (cls != OBV_STORE_OK) {
+        *err = none;
         return cls;
+    }
     cls = storage_now(r, tmp, &now, err);
     DIR *dir = cls == OBV_STORE_OK ? fdopendir(tmp) : NULL;
     if (!dir) {

@@ -9,7 +9,8 @@
  * Keys are relative paths: components of [A-Za-z0-9._@=+-], separated by single '/', no component "." or "..", no
  * leading or trailing '/', at most OBV_KEY_PART_MAX bytes a component and OBV_KEY_MAX bytes in all. No component
  * begins with ".nfs" (an NFS client's name for a file removed while open), and the first is not OBV_TMP_FOLDER, which
- * is the plugin's own place. Anything else is refused as OBV_STORE_FATAL by every function that takes a key.
+ * is the plugin's own place. Anything else is refused as OBV_STORE_FATAL by every function that takes a key. The agent
+ * never uses one key as a folder of another.
  *
  * All memory that crosses the ABI belongs to the caller and is the plugin's to use only during the call: names, options
  * and buffers that outlive it are copied. Structs with a size member may be longer than the plugin knows.

@@ -23,6 +23,8 @@ MAY_SEE = {
     "plugins/http": ["plugins/include"],
     "plugins/s3": ["plugins/include", "plugins/http"],
     "plugins/oss": ["plugins/include", "plugins/http"],
+    "plugins/null": ["plugins/include"],
+    "plugins/fault": ["plugins/include"],
     "plugins/check": ["plugins/include"],
     "agent/source": ["common/base", "common/format"],
     "agent/host": ["common/base", "plugins/include"],
