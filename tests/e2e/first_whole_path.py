@@ -72,7 +72,7 @@ def reader_check(accept, site):
 def compare_restore(site, tenant, at, wanted, to):
     """(equal, text): restores and compares every PG."""
     site.restore(tenant, at, to)
-    pgs, digest = site.digests("target", to, at)
+    pgs, digest = site.restored_digests(to)
     source_pgs, source_digest = wanted
     wrong = sorted(name for name in set(pgs) | set(source_pgs) if pgs.get(name, ())[1:] != source_pgs.get(name, ())[1:])
     return digest == source_digest and not wrong, f"{len(source_pgs)} PGs, wrong: {wrong[:3] or 'none'}"

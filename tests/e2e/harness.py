@@ -11,6 +11,7 @@ import random
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -337,10 +338,19 @@ class Site:
         wait_for(f"published checkpoint past {rfc3339(at_us)}", seconds,
                  lambda: all(self.window(t)[1] >= at_us for t in self.tenants), step=0.3)
 
-    def digests(self, cluster, tenant, at):
-        """{pg name: (kind, rows, sha256)} of a tenant at a time, as the cluster's own history has it."""
+    def digests(self, cluster, tenant, at=0):
+        """{pg name: (kind, rows, sha256)} of a tenant at a time (0: now), as the cluster's own history has it."""
         answer = self.ctl(cluster, "digest", tenant=tenant, at=at)
-        return {pg["pg"]: (pg["kind"], pg["rows"], pg["sha256"]) for pg in answer["pgs"]}, answer["digest"]
+        return {pg["pg"]: (pg["kind"], pg["rows"], pg["sha256"]) for pg in answer["pgs"]}, answer["sha256"]
+
+    def restored_digests(self, name):
+        """The same of a tenant restored on the target under that name."""
+        db = sqlite3.connect(f"file:{self.path('target', 'shared', 'cluster.db')}?mode=ro", uri=True, timeout=20)
+        with contextlib.closing(db):
+            rows = db.execute("SELECT tenant_id FROM __all_tenant WHERE tenant_name = ?", (name,)).fetchall()
+        if len(rows) != 1:
+            raise Failure(f"the target has {len(rows)} tenants named {name}")
+        return self.digests("target", rows[0][0])
 
     def tenant_name(self, tenant):
         return f"t{tenant}"

@@ -31,7 +31,7 @@ def tree_bytes(path):
 
 def compare(site, tenant, at, wanted, to):
     """Prints one line a PG kind; returns whether every PG of the restored tenant equals the source at T."""
-    pgs, digest = site.digests("target", to, at)
+    pgs, digest = site.restored_digests(to)
     source_pgs, source_digest = wanted
     kinds = {}
     for name, (kind, rows, sha) in source_pgs.items():
