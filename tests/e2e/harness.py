@@ -177,8 +177,8 @@ class Site:
             raise Failure(f"cluster {' '.join(map(str, argv))}: {done.stderr.strip() or done.stdout.strip()}")
         return json.loads(done.stdout) if done.stdout.strip().startswith("{") else {}
 
-    def ctl(self, name, verb, timeout=600, **args):
-        words = [f"{k}={json.dumps(v) if not isinstance(v, str) else v}" for k, v in args.items()]
+    def ctl(self, name, verb, /, timeout=600, **args):
+        words = [f"{k}={json.dumps(v)}" for k, v in args.items()]
         answer = self.cluster(name, "ctl", verb, *words, timeout=timeout)
         if not answer.get("ok", False):
             raise Failure(f"{name} {verb}: {answer}")
@@ -297,7 +297,7 @@ class Site:
                                       groups=(UID_OBVAULT, UID_SOURCE),
                                       env={"OBV_FAULT_FILE": fault}).start(extra_env))
         wait_for("all agents known to the coordinator", 20, lambda: all(map(self.check_alive, self.agents)) and
-                 sum(a.get("state") == "up" for a in self.cli("agent", "list")["agents"]) == len(self.agents))
+                 sum(a["alive"] for a in self.cli("agent", "list")["agents"]) == len(self.agents))
 
     def check_alive(self, daemon):
         if not daemon.alive():
@@ -328,11 +328,11 @@ class Site:
     # ---- the story's steps
     def window(self, tenant):
         """(earliest us, latest us) of the tenant's restorable window; (0, 0) while there is none."""
-        for w in self.cli("window")["tenants"]:
-            if w["tenant_id"] == tenant or w.get("tenant_name") == tenant:
-                spans = w.get("windows", [])
-                return (spans[0]["from_us"], spans[-1]["to_us"]) if spans else (0, 0)
-        return 0, 0
+        code, answer = self.cli_raw("window")
+        if code not in (0, 6):
+            raise Failure(f"obvault window: exit {code}: {answer}")
+        spans = [w for w in answer.get("windows", []) if w["tenant_id"] == tenant]
+        return (min(w["from_us"] for w in spans), max(w["to_us"] for w in spans)) if spans else (0, 0)
 
     def wait_window_past(self, at_us, seconds=60):
         wait_for(f"published checkpoint past {rfc3339(at_us)}", seconds,
