@@ -68,10 +68,10 @@ class Kills:
 
     def job_state(self, job):
         code, answer = self.site.cli_raw("job", "show", job)
-        return answer["job"]["status"] if code == 0 else ""
+        return answer["state"] if code == 0 else ""
 
     def start_backup(self):
-        return self.site.cli("backup", "start")["job"]["id"]
+        return self.site.cli("backup", "start")["job_id"]
 
     def moment(self, kind, point):
         site = self.site
@@ -119,14 +119,14 @@ class Kills:
         site = self.site
         state = harness.wait_for(f"end of job {job} after a kill of {what}", 240,
                                  lambda: (lambda s: s if s in ("SUCCESS", "FAILED", "CANCELLED") else "")(self.job_state(job)), 0.3)
-        shown = site.cli("job", "show", job)["job"]
+        shown = site.cli("job", "show", job)
         if state != "SUCCESS":
             self.failed += 1
             if not (shown.get("error") or {}).get("message"):
                 raise harness.Failure(f"{what}: FAILED without a reason")
-            offered = [b for b in site.cli("backup", "list")["sets"] if b["set"] == shown["ref"] and b["status"] == "SUCCESS"]
+            offered = [b for b in site.cli("backup", "list")["sets"] if b["set_id"] == shown.get("set_id") and b["state"] == "SUCCESS"]
             if offered:
-                raise harness.Failure(f"{what}: failed set {shown['ref']} is offered as good")
+                raise harness.Failure(f"{what}: failed set {shown.get('set_id')} is offered as good")
             self.notes.append(f"{what}: FAILED: {shown['error']['message'][:80]}")
             return
         self.succeeded += 1

@@ -38,7 +38,7 @@ class Story:
         return self
 
     def backup(self):
-        return self.site.cli("backup", "start", "--wait", timeout=600)["job"]
+        return self.site.cli("backup", "start", "--wait", timeout=600)
 
     def set_end(self):
         """S of the newest good set, per tenant."""
@@ -104,8 +104,8 @@ def restores(accept, quick, seed):
             state["window"] = {t: site.window(t) for t in site.tenants}
             progress = job["progress"]
             enough = quick or (progress["bytes_read"] >= 200 * MIB and progress["pgs_done"] >= 40)
-            return enough and job["status"] == "SUCCESS", (
-                f"{job['status']}, {progress['pgs_done']} PGs, {progress['bytes_read'] // MIB} MiB read, "
+            return enough and job["state"] == "SUCCESS", (
+                f"{job['state']}, {progress['pgs_done']} PGs, {progress['bytes_read'] // MIB} MiB read, "
                 f"{progress['bytes_written'] // MIB} MiB stored, {len(loaded.get('tenants', []))} tenants")
 
         if not accept.check("backup of two tenants while they write", prepare):
@@ -196,7 +196,7 @@ def memory(accept, quick):
         job = story.backup()
         peaks = [a.vm_hwm_kib() // 1024 for a in site.agents]
         read = job["progress"]["bytes_read"]
-        ok = job["status"] == "SUCCESS" and read >= gib and max(peaks) < limit_mib
+        ok = job["state"] == "SUCCESS" and read >= gib and max(peaks) < limit_mib
         return ok, f"{read / (1 << 30):.2f} GiB backed up, VmHWM {peaks} MiB of {limit_mib} allowed"
 
 
@@ -206,8 +206,8 @@ def seeded_bug(accept, bug, net, seed):
     with new_site(accept, net) as site:
         story = Story(site, mib_per_tenant=6, seed=seed).begin(agent_env={"OBV_BUG": bug})
         job = story.backup()
-        if job["status"] != "SUCCESS":
-            return False, f"the bug was not hidden: backup ended {job['status']}"
+        if job["state"] != "SUCCESS":
+            return False, f"the bug was not hidden: backup ended {job['state']}"
         site.ctl("source", "minor_freeze")
         time.sleep(4)
         at = site.ctl("source", "now")["now"]

@@ -297,7 +297,7 @@ class Site:
                                       groups=(UID_OBVAULT, UID_SOURCE),
                                       env={"OBV_FAULT_FILE": fault}).start(extra_env))
         wait_for("all agents known to the coordinator", 20, lambda: all(map(self.check_alive, self.agents)) and
-                 sum(a["alive"] for a in self.cli("agent", "list")["agents"]) == len(self.agents))
+                 sum(a["state"] == "up" for a in self.cli("agent", "list")["agents"]) == len(self.agents))
 
     def check_alive(self, daemon):
         if not daemon.alive():
@@ -328,10 +328,7 @@ class Site:
     # ---- the story's steps
     def window(self, tenant):
         """(earliest us, latest us) of the tenant's restorable window; (0, 0) while there is none."""
-        code, answer = self.cli_raw("window")
-        if code not in (0, 6):
-            raise Failure(f"obvault window: exit {code}: {answer}")
-        spans = [w for w in answer.get("windows", []) if w["tenant_id"] == tenant]
+        spans = [w for t in self.cli("window")["tenants"] if t["tenant_id"] == tenant for w in t["windows"]]
         return (min(w["from_us"] for w in spans), max(w["to_us"] for w in spans)) if spans else (0, 0)
 
     def wait_window_past(self, at_us, seconds=60):

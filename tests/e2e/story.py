@@ -65,10 +65,10 @@ def tell(site, say):
     say("log archiving is DOING: every PG's log flows to the destination")
 
     began = time.monotonic()
-    job = site.cli("backup", "start", "--wait", timeout=150)["job"]
+    job = site.cli("backup", "start", "--wait", timeout=150)
     took = time.monotonic() - began
     read, stored = job["progress"]["bytes_read"], job["progress"]["bytes_written"]
-    say(f"full backup {job['id']}: {job['status']}, {job['progress']['pgs_done']} PGs, {human(read)} read, "
+    say(f"full backup {job['job_id']}: {job['state']}, {job['progress']['pgs_done']} PGs, {human(read)} read, "
         f"{human(stored)} stored in {took:.1f} s ({human(read / max(took, 0.001))}/s)")
 
     say("the tenants go on writing for five seconds, majors are merged, then T is chosen")
