@@ -34,7 +34,7 @@ static const obv_config_field OPTION[] = {
     OBV_CONFIG_LAST};
 static const obv_config_field REPOSITORY[] = {
     OBV_CONFIG_STR("plugin", struct obv_agent_repository, plugin, OBV_CONFIG_REQUIRED, NULL, "path of the storage plugin's .so"),
-    OBV_CONFIG_LIST("options", struct obv_agent_repository, options, option_count, OPTION, 64, "given to the plugin (docs/plugins/)"),
+    OBV_CONFIG_LIST("options", struct obv_agent_repository, options, option_count, OPTION, 64, "given to the plugin (docs/plugin-file.md)"),
     OBV_CONFIG_STR("uuid", struct obv_agent_repository, uuid, 0, "", "the repository this agent may write to; empty: the one it saw first"),
     OBV_CONFIG_LAST};
 static const obv_config_field CONF[] = {
