@@ -10,7 +10,7 @@
 
 #define DEFAULT_FLUSH_MS 1000u
 #define DEFAULT_SAMPLE_MS 2000u
-#define DEFAULT_WORKERS 2u
+#define DEFAULT_WORKERS 4u
 #define OUT_MAX (12u << 20) /* bytes gathered for one append, and the block that goes beyond */
 
 int obv_archive_order(uint64_t table_a, int64_t partition_a, uint64_t table_b, int64_t partition_b)

@@ -11,8 +11,9 @@
 
 #define RETRY_MIN_NS OBV_NS_PER_S
 #define RETRY_MAX_NS (30 * OBV_NS_PER_S)
-#define CYCLE_BYTES (64u << 20) /* entry bytes after which a sync is due */
-#define SYNC_CHUNK 32u          /* files of one sync call */
+#define CYCLE_BYTES (256u << 20) /* entry bytes after which a sync is due */
+#define APPEND_MAX_NS (10 * OBV_NS_PER_S)
+#define SYNC_CHUNK 32u /* files of one sync call */
 
 /* ---- helpers: the same step for many PGs at once */
 
@@ -230,7 +231,9 @@ static void sync_all(obv_archive *a, const obv_cancel *c)
     for (size_t i = 0; i < n; i += SYNC_CHUNK)
         chunks[chunk_count++] = (sync_chunk){dirty + i, n - i < SYNC_CHUNK ? n - i : SYNC_CHUNK, c};
     OBV_FAULT("archive.before_sync");
+    const int64_t began = obv_mono_ns();
     for_each(a, sync_some, chunks, sizeof *chunks, chunk_count);
+    a->sync_ns = obv_mono_ns() - began;
     OBV_FAULT("archive.after_sync");
 }
 
@@ -335,9 +338,18 @@ static obv_code follow(obv_archive *a, obv_archive_pg **pgs, obv_clog_pg **pos, 
     return OBV_OK;
 }
 
+/* Appending goes on for the flush interval; with a backlog, for as long as the last sync took, so that syncs of many
+ * files take at most half of the time. */
+static int64_t append_until(const obv_archive *a)
+{
+    const int64_t flush = (int64_t)a->flush_ms * OBV_NS_PER_MS;
+    const int64_t span = a->sync_ns > flush ? a->sync_ns : flush;
+    return obv_mono_ns() + (span < APPEND_MAX_NS || span == flush ? span : APPEND_MAX_NS);
+}
+
 static bool cycle(obv_archive *a)
 {
-    const int64_t until = obv_mono_ns() + (int64_t)a->flush_ms * OBV_NS_PER_MS;
+    const int64_t until = append_until(a);
     OBV_AUTO(obv_freep) obv_archive_pg **pgs = malloc(a->pg_count * sizeof *pgs);
     OBV_AUTO(obv_freep) obv_clog_pg **pos = malloc(a->pg_count * sizeof *pos);
     obv_err err = {0};

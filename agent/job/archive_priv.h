@@ -172,6 +172,7 @@ struct obv_archive {
     bool has_place, stop;
     obv_archive_place place;
     uint32_t flush_ms;
+    int64_t sync_ns; /* how long the last sync took */
     enum obv_archive_compressor compressor;
     obv_clog_source *clog;
     obv_archive_worker workers[OBV_ARCHIVE_WORKERS_MAX];
