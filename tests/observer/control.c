@@ -263,7 +263,10 @@ static const struct {
              {"store_digest", digest_store},
              {"parameter", v_parameter},
              {"migrate", v_migrate},
-             {"restore_status", v_restore_status}};
+             {"restore_status", v_restore_status},
+             {"tenant", tenant_verb},
+             {"sysvar", sysvar_verb},
+             {"cluster_role", role_verb}};
 
 json_t *obs_control(struct host *h, const json_t *req)
 {

@@ -2,6 +2,7 @@
 #include "hostd.h"
 
 #include "catalog.h"
+#include "points.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -149,8 +150,12 @@ void *command_main(void *arg)
 {
     struct host *h = arg;
     struct shm_cmd *c = &h->shm->host[h->id - 1].cmd;
-    int64_t next_freeze = 0;
+    int64_t next_freeze = 0, next_points = 0;
     while (!h->stopping) {
+        if (now_us() > next_points) {
+            points_tick(h);
+            next_points = now_us() + 1000000;
+        }
         next_freeze = freeze_by_itself(h, next_freeze);
         if (c->seq == c->done) {
             sleep_us(3000);

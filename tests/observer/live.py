@@ -100,6 +100,18 @@ class Rpc:
         _, p = get_varint(body, p, len(body))
         return R.PG_META.get(body, p, len(body))[0]
 
+    def recovery_points(self, key, snapshots):
+        """-> [ObRecoveryPointMetaInfo], one per restore point"""
+        point = R.Struct("key", 1, [("snapshot_version", "v64"), ("type", "v32")])
+        keys = b"".join(point.put({"snapshot_version": s, "type": 1}) for s in snapshots)
+        buf = self.stream(0x487, envelope(1, struct.pack(">Qii", *key) + put_varint(len(snapshots)) + keys))
+        item = R.Struct("point", 1, [("pg_meta", R.PG_META), ("partitions", R.Array(R.PARTITION_META)), ("tables", R.Array(R.TABLE_KEY))])
+        out, p = [], 0
+        while p < len(buf):
+            v, p = item.get(buf, p, len(buf))
+            out.append(v)
+        return out
+
     def partitions(self, key, snapshot, log_ts):
         arg = envelope(1, struct.pack(">Qii", *key) + put_varint(snapshot) + b"\0" + put_varint(log_ts))
         buf = self.stream(0x473, arg)

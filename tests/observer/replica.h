@@ -35,6 +35,13 @@ struct mtx {
     size_t n_ver, cap_ver;
 };
 
+struct point { /* a restore point that is ready */
+    int64_t ts;
+    struct obuf meta; /* ObRecoveryPointMetaInfo */
+    struct sst **ref;
+    int n;
+};
+
 struct replica {
     uint32_t pg;
     pthread_mutex_t mu;
@@ -59,6 +66,8 @@ struct replica {
     struct sst **doomed; /* replaced: their files go after the next save */
     int n_doomed;
     bool offline;
+    struct point *points;
+    int n_points;
 };
 
 struct replica *replica_get(struct host *h, uint32_t pg); /* NULL: not on this host yet */

@@ -31,7 +31,7 @@ void rpc_peek_pg(struct rpc_call *c, struct oin in)
 }
 
 /* The argument's envelope. Wrong version or damage is refused as the server's decoder does. */
-static int argument(struct oin *in, unsigned version, struct oin *body)
+int rpc_argument(struct oin *in, unsigned version, struct oin *body)
 {
     struct oin v = *in;
     uint64_t got = in_vi(&v);
@@ -40,7 +40,7 @@ static int argument(struct oin *in, unsigned version, struct oin *body)
     return in_unis(in, version, body) ? 0 : E_DESERIALIZE;
 }
 
-static int find_pg(struct rpc_call *c, const struct pkey *k, struct replica **out)
+int rpc_find_pg(struct rpc_call *c, const struct pkey *k, struct replica **out)
 {
     struct host *h = c->host;
     int64_t pg = pg_find(h, k);
@@ -65,19 +65,19 @@ static int find_holder(struct rpc_call *c, const struct pkey *part, struct repli
         struct pkey tg = k, table = k;
         tg.table_id &= ~0x4000000000ull;
         table.table_id &= ~TRANS_BITS;
-        return find_pg(c, pg_find(h, &table) >= 0 ? &table : &tg, out);
+        return rpc_find_pg(c, pg_find(h, &table) >= 0 ? &table : &tg, out);
     }
     if (pg_find(h, &k) >= 0)
-        return find_pg(c, &k, out);
+        return rpc_find_pg(c, &k, out);
     for (uint32_t i = 0; i < h->shm->n_pg; i++)
         for (int p = 0; p < pg_at(h, i)->n_parts; p++)
             if (pkey_eq(&pg_at(h, i)->part[p].key, part))
-                return find_pg(c, &pg_at(h, i)->key, out);
+                return rpc_find_pg(c, &pg_at(h, i)->key, out);
     c->pg = *part;
     return E_NO_PARTITION;
 }
 
-static void fill_pg_meta(struct host *h, struct replica *r, struct pg_meta *m, struct pkey *parts)
+void fill_pg_meta(struct host *h, struct replica *r, struct pg_meta *m, struct pkey *parts)
 {
     const struct shm_pg *p = pg_at(h, r->pg);
     *m = (struct pg_meta){
@@ -106,7 +106,7 @@ static void fill_pg_meta(struct host *h, struct replica *r, struct pg_meta *m, s
 int rpc_pg_info(struct rpc_call *c, struct oin *in)
 {
     struct oin b;
-    int rc = argument(in, 1, &b);
+    int rc = rpc_argument(in, 1, &b);
     if (rc)
         return rc;
     struct pkey key = in_pkey(&b);
@@ -116,7 +116,7 @@ int rpc_pg_info(struct rpc_call *c, struct oin *in)
     if (b.bad)
         return E_DESERIALIZE;
     struct replica *r;
-    if ((rc = find_pg(c, &key, &r)) != 0)
+    if ((rc = rpc_find_pg(c, &key, &r)) != 0)
         return rc;
     if (compat != 2 || slave_safe)
         return E_NOT_SUPPORTED;
@@ -131,13 +131,23 @@ int rpc_pg_info(struct rpc_call *c, struct oin *in)
     struct obuf *o = &c->result;
     size_t at = unis_begin(o, 1);
     enc_pg_meta(o, &m);
+    struct obuf points = {0};
+    for (int i = 0; i < r->n_points; i++) {
+        size_t k = unis_begin(&points, 1);
+        ob_vs(&points, r->points[i].ts);
+        ob_vi32(&points, 1);
+        unis_end(&points, k);
+    }
+    int n_points = r->n_points;
     pthread_mutex_unlock(&r->mu);
     size_t v = unis_begin(o, 1);
     ob_vs(o, m.data_version);
     unis_end(o, v);
     const struct shm_pg *p = pg_at(c->host, r->pg);
     ob_u8(o, p->leader == c->host->id || my_rep(c->host, r->pg)->applied_id + 1000 >= p->last_log_id);
-    ob_vi(o, 0); /* recovery points */
+    ob_vs(o, n_points);
+    ob_put(o, points.p, points.n);
+    ob_free(&points);
     ob_vs(o, -1);
     ob_vi(o, 2);
     unis_end(o, at);
@@ -169,7 +179,7 @@ static void put_table_info(struct obuf *o, struct replica *r, const struct pkey 
     ob_free(&keys);
 }
 
-static void fill_part_meta(const struct host *h, struct replica *r, const struct shm_part *p, struct part_meta *m)
+void fill_part_meta(const struct host *h, struct replica *r, const struct shm_part *p, struct part_meta *m)
 {
     (void)h;
     *m = (struct part_meta){.key = p->key,
@@ -195,7 +205,7 @@ static void fill_part_meta(const struct host *h, struct replica *r, const struct
 int rpc_pg_partitions(struct rpc_call *c, struct oin *in)
 {
     struct oin b;
-    int rc = argument(in, 1, &b);
+    int rc = rpc_argument(in, 1, &b);
     if (rc)
         return rc;
     struct pkey key = in_pkey(&b);
@@ -205,7 +215,7 @@ int rpc_pg_partitions(struct rpc_call *c, struct oin *in)
     if (b.bad)
         return E_DESERIALIZE;
     struct replica *r;
-    if ((rc = find_pg(c, &key, &r)) != 0)
+    if ((rc = rpc_find_pg(c, &key, &r)) != 0)
         return rc;
     if (snapshot < 0 || log_ts < 0)
         return E_ARG;
@@ -274,6 +284,10 @@ static int find_sst(struct rpc_call *c, const struct table_key *k, struct sst **
     for (int i = 0; !*out && i < r->n_sst; i++)
         if (table_key_eq(&r->sst[i]->key, k))
             *out = sst_ref(r->sst[i]);
+    for (int p = 0; !*out && p < r->n_points; p++)
+        for (int i = 0; !*out && i < r->points[p].n; i++)
+            if (table_key_eq(&r->points[p].ref[i]->key, k))
+                *out = sst_ref(r->points[p].ref[i]);
     pthread_mutex_unlock(&r->mu);
     return *out ? 0 : k->type == T_MAJOR ? E_NO_SSTABLE : -4018;
 }
@@ -281,7 +295,7 @@ static int find_sst(struct rpc_call *c, const struct table_key *k, struct sst **
 int rpc_base_meta(struct rpc_call *c, struct oin *in)
 {
     struct oin b;
-    int rc = argument(in, 1, &b);
+    int rc = rpc_argument(in, 1, &b);
     if (rc)
         return rc;
     struct table_key k = in_table_key(&b);
@@ -339,7 +353,7 @@ static int read_wanted(struct oin *b, struct wanted **out, uint64_t *count)
 int rpc_macro_blocks(struct rpc_call *c, struct oin *in)
 {
     struct oin b;
-    int rc = argument(in, 2, &b);
+    int rc = rpc_argument(in, 2, &b);
     if (rc)
         return rc;
     struct table_key k = in_table_key(&b);
@@ -376,11 +390,4 @@ int rpc_macro_blocks(struct rpc_call *c, struct oin *in)
     free(w);
     sst_unref(s);
     return rc;
-}
-
-int rpc_recovery_points(struct rpc_call *c, struct oin *in)
-{
-    (void)in;
-    (void)c;
-    return E_NOT_SUPPORTED;
 }

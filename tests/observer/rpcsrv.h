@@ -26,6 +26,12 @@ int rpc_macro_blocks(struct rpc_call *c, struct oin *in);
 int rpc_recovery_points(struct rpc_call *c, struct oin *in);
 void rpc_peek_pg(struct rpc_call *c, struct oin in);
 
+/* Shared by the calls. */
+int rpc_argument(struct oin *in, unsigned version, struct oin *body);
+int rpc_find_pg(struct rpc_call *c, const struct pkey *k, struct replica **out);
+void fill_pg_meta(struct host *h, struct replica *r, struct pg_meta *m, struct pkey *parts);
+void fill_part_meta(const struct host *h, struct replica *r, const struct shm_part *p, struct part_meta *m);
+
 int stream_object(struct rpc_call *c, const uint8_t *p, size_t n);
 int stream_bytes(struct rpc_call *c, const uint8_t *p, size_t n);
 bool fault_take(struct rpc_call *c, const char *kind, int64_t *arg);

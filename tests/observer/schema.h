@@ -68,6 +68,10 @@ typedef int (*fill_fn)(void *arg, struct host *h, const struct shm_part *p, int6
 int64_t table_create(struct host *h, const struct table_spec *t, fill_fn fill, void *arg);
 int64_t tablegroup_create(struct host *h, uint64_t tenant, const char *name, int parts, int tables);
 
+json_t *tenant_verb(struct host *h, const json_t *req); /* tenants.c: create, rename, drop, recycle, status */
+json_t *sysvar_verb(struct host *h, const json_t *req);
+json_t *role_verb(struct host *h, const json_t *req);
+
 json_t *schema_ddl(struct host *h, const json_t *req); /* verb ddl */
 json_t *schema_layout(struct host *h, const json_t *req);
 json_t *schema_load(struct host *h, const json_t *req);

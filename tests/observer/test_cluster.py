@@ -6,6 +6,7 @@ Three hosts on 127.0.13.2 to .4. What a right backup tool reads must give exactl
 import hashlib
 import os
 import shutil
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -171,6 +172,45 @@ def refusals(b):
         assert sum("VIOLATION" in line for line in f) == 1
 
 
+def restore_point(b):
+    """What a point holds is served on after merges have replaced it."""
+    db = sqlite3.connect(os.path.join(b.dir, "shared", "cluster.db"), timeout=30)
+    ts = b.ctl("now")["now"]
+    with db:
+        db.execute("INSERT INTO so_restore_point (tenant_id, name, ts) VALUES (1001, 'p1', ?)", (ts,))
+    time.sleep(0.3)
+    b.ctl("minor_freeze", force=True)
+    time.sleep(1.5)
+    rpc = live.Rpc(HOSTS[1], PORT + 1)
+    key = PKey(1001 << 40 | 50001, 0, 0)
+    (point,) = rpc.recovery_points(key, [ts])
+    assert point["pg_meta"]["storage_info"]["data_info"]["publish_version"] >= ts and len(point["tables"]) >= 3
+    b.ctl("insert", tenant=1001, table=50001, key=77, value="after the point")
+    for _ in range(3):
+        b.ctl("minor_freeze")
+        b.ctl("major_merge")
+    gone = 0
+    now = [k for i in rpc.partitions(key, 1, 1) for info in i["info"] for k in info["keys"]]
+    for k in point["tables"]:
+        rpc.base_meta(k)
+        gone += k not in now
+    assert gone
+    with db:
+        db.execute("DELETE FROM so_restore_point")
+    time.sleep(1.5)
+    lost = 0
+    for k in point["tables"]:
+        try:
+            rpc.base_meta(k)
+        except RpcError as e:
+            assert e.code in (-4018, -4284)
+            lost += 1
+    assert lost == gone, (lost, gone)
+    rpc.close()
+    db.close()
+    print("restore point held", gone, "replaced sstables", flush=True)
+
+
 def main():
     observer = os.path.realpath(sys.argv[1])
     folder = sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp(prefix="standin-", dir="/tmp")
@@ -228,6 +268,10 @@ def main():
         for h in (1, 2, 3):
             print(f"host {h}: {live.check_clog_files(b.store(h))} clog blocks, {sum(map(len, live.committed(b.store(h)).values()))} logs", flush=True)
         assert b.ctl("recycle", host=1)["count"] > 0
+        restore_point(b)
+        b.ctl("tenant", op="rename", tenant=1002, name="renamed")
+        b.ctl("tenant", op="drop", tenant=1002)
+        assert b.ctl("digest", tenant=1002)["pgs"] is not None
     except BaseException:
         for h in (1, 2, 3):
             path = os.path.join(folder, f"host{h}", "log")
