@@ -29,22 +29,33 @@ static void swap(obv_choice_table *a, obv_choice_table *b)
     *b = t;
 }
 
-obv_code obv_choice_majors(obv_choice_table *t, size_t *n, int64_t publish_version, obv_err *err)
+obv_code obv_choice_majors(obv_choice_table *t, size_t *n, int64_t publish_version, obv_choice_table *newer,
+                           obv_err *err)
 {
     size_t best = SIZE_MAX;
-    bool trans = false;
+    *newer = (obv_choice_table){0};
+    size_t trans = 0;
     for (size_t i = 0; i < *n; i++) {
         const obv_table_key *k = &t[i].key;
         if (k->type == OBV_TABLE_TRANS)
-            trans = true;
+            trans++;
         else if (!obv_table_type_is_major(k->type) && !obv_table_type_is_minor(k->type))
             return obv_fail(err, OBV_E_CORRUPT, 0, "index %" PRIu64 ": a table of type %d among its sstables",
                             k->table_id, (int)k->type);
-        if (obv_table_type_is_major(k->type) && k->versions.snapshot_version <= publish_version &&
-            (best == SIZE_MAX || k->versions.snapshot_version > t[best].key.versions.snapshot_version))
-            best = i;
+        if (!obv_table_type_is_major(k->type))
+            continue;
+        const int64_t snapshot = k->versions.snapshot_version;
+        if (snapshot <= publish_version) {
+            if (best == SIZE_MAX || snapshot > t[best].key.versions.snapshot_version)
+                best = i;
+        } else if (snapshot > newer->key.versions.snapshot_version) {
+            *newer = t[i];
+        }
     }
-    if (trans)
+    if (trans > 0 && trans < *n)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "index %" PRIu64 ": trans-state sstables among others",
+                        t[0].key.table_id);
+    if (trans > 0)
         return OBV_OK;
     if (best == SIZE_MAX)
         return obv_fail(err, OBV_E_PG_CHANGED, 0,
@@ -60,44 +71,61 @@ obv_code obv_choice_majors(obv_choice_table *t, size_t *n, int64_t publish_versi
     return OBV_OK;
 }
 
-void obv_choice_minors(obv_choice_table *t, size_t *n, int64_t publish_version)
+obv_code obv_choice_minors(obv_choice_table *t, size_t *n, int64_t publish_version, obv_err *err)
 {
     if (*n == 0 || t[0].key.type == OBV_TABLE_TRANS)
-        return;
+        return OBV_OK;
     const int64_t major = t[0].key.versions.snapshot_version;
     size_t kept = 1;
     bool reached = false;
     for (size_t i = 1; i < *n && !reached; i++) {
-        if (t[i].upper_trans_version <= major)
+        if (kept == 1 && t[i].upper_trans_version <= major)
             continue;
+        if (kept > 1 && t[i].key.log_ts.start > t[kept - 1].key.log_ts.end)
+            return obv_fail(err, OBV_E_PG_CHANGED, 0,
+                            "index %" PRIu64 ": no minor sstable holds the log from %" PRId64 " to %" PRId64,
+                            t[i].key.table_id, t[kept - 1].key.log_ts.end, t[i].key.log_ts.start);
         reached = t[i].key.versions.snapshot_version >= publish_version;
         t[kept++] = t[i];
     }
     *n = kept;
+    return OBV_OK;
 }
 
-void obv_choice_add_facts(obv_choice_facts *f, const obv_choice_table *t, int64_t publish_version)
+bool obv_choice_is_whole(const obv_choice_table *t, size_t n, int64_t publish_version)
 {
-    const bool reaches = t->key.versions.snapshot_version >= publish_version;
+    const int64_t major = t[0].key.versions.snapshot_version;
+    return major >= publish_version || (n > 1 && t[1].key.versions.base_version <= major &&
+                                        t[n - 1].key.versions.snapshot_version >= publish_version);
+}
+
+void obv_choice_add_listed(obv_choice_facts *f, const obv_choice_table *t, size_t n, int64_t publish_version)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (t[i].key.type == OBV_TABLE_TRANS)
+            continue;
+        f->has_data_index = true;
+        f->reached |= t[i].key.versions.snapshot_version >= publish_version;
+    }
+}
+
+void obv_choice_add_chosen(obv_choice_facts *f, const obv_choice_table *t, int64_t publish_version)
+{
+    const bool is_major = obv_table_type_is_major(t->key.type);
+    const int64_t bound = is_major ? t->key.versions.snapshot_version : t->key.versions.multi_version_start;
     if (t->key.type == OBV_TABLE_TRANS) {
-        f->trans_reached |= reaches;
         if (t->key.log_ts.end > f->trans_end_log_ts)
             f->trans_end_log_ts = t->key.log_ts.end;
-    } else {
-        const int64_t bound = obv_table_type_is_major(t->key.type) ? t->key.versions.snapshot_version
-                                                                   : t->key.versions.multi_version_start;
-        f->has_data_table = true;
-        f->data_reached |= reaches;
-        if (bound > f->lower_bound)
-            f->lower_bound = bound;
+    } else if (bound > f->lower_bound) {
+        f->lower_bound = bound;
     }
-    if (reaches && t->schema_version > f->max_schema_version)
+    if (t->key.versions.snapshot_version >= publish_version && t->schema_version > f->max_schema_version)
         f->max_schema_version = t->schema_version;
 }
 
 obv_code obv_choice_check(const obv_choice_facts *f, const obv_data_info *x, obv_err *err)
 {
-    if (f->has_data_table ? !f->data_reached : !f->trans_reached)
+    if (f->has_data_index && !f->reached)
         return obv_fail(err, OBV_E_PG_CHANGED, 0, "no sstable of the PG reaches its publish version %" PRId64 " yet",
                         x->publish_version);
     if (f->trans_end_log_ts < x->last_replay_log_ts)

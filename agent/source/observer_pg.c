@@ -118,12 +118,34 @@ static obv_code read_keys(const obv_partition_store_meta *store, uint64_t index_
     return OBV_OK;
 }
 
+/*
+ * A merge has made a major behind the PG's position already, and nothing shows that all minors between the two majors
+ * are still there. Only if both hold the same blocks, none can be missing.
+ */
+static obv_code check_overtaken(const obv_source_pg *pg, const obv_observer_table *major, const obv_choice_table *newer,
+                                obv_err *err)
+{
+    obv_observer_table t = {.choice = *newer};
+    obv_code code = fetch_base_meta(pg, &t, err);
+    if (code == OBV_OK &&
+        (t.base.meta.row_count != major->base.meta.row_count || t.base.pair_count != major->base.pair_count ||
+         !obv_span_equal(obv_span_of(t.first_pair.p, obv_rd_left(&t.first_pair)),
+                         obv_span_of(major->first_pair.p, obv_rd_left(&major->first_pair)))))
+        code = obv_fail(err, OBV_E_PG_CHANGED, 0,
+                        "index %" PRIu64 ": a merge to version %" PRId64 " has overtaken the PG's position %" PRId64,
+                        newer->key.table_id, newer->key.versions.snapshot_version, pg->pg.data.publish_version);
+    obv_buf_fini(&t.stream);
+    return code;
+}
+
 /* Chooses among the sstables of one index, with their metas, and keeps the chosen ones. */
 static obv_code add_index(obv_source_pg *pg, uint32_t partition, obv_choice_table *t, size_t n, obv_choice_facts *facts,
                           obv_err *err)
 {
     const int64_t publish = pg->pg.data.publish_version;
-    OBV_TRY(obv_choice_majors(t, &n, publish, err));
+    obv_choice_add_listed(facts, t, n, publish);
+    obv_choice_table newer;
+    OBV_TRY(obv_choice_majors(t, &n, publish, &newer, err));
     const size_t fetched = n;
     obv_observer_table **made = calloc(fetched ? fetched : 1, sizeof *made);
     if (!made)
@@ -142,9 +164,11 @@ static obv_code add_index(obv_source_pg *pg, uint32_t partition, obv_choice_tabl
         t[i].owner = &made[i];
     }
     if (code == OBV_OK)
-        obv_choice_minors(t, &n, publish);
+        code = obv_choice_minors(t, &n, publish, err);
+    if (code == OBV_OK && newer.key_bytes.p && !obv_choice_is_whole(t, n, publish))
+        code = check_overtaken(pg, made[0], &newer, err);
     for (size_t i = 0; i < n && code == OBV_OK; i++) {
-        obv_choice_add_facts(facts, &t[i], publish);
+        obv_choice_add_chosen(facts, &t[i], publish);
         code = keep_table(pg, *(obv_observer_table **)t[i].owner, err);
         if (code == OBV_OK)
             *(obv_observer_table **)t[i].owner = NULL;

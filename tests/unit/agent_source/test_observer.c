@@ -148,6 +148,11 @@ static void is_restoring(fake_pg *p) { p->is_restore = 2; }
 static void is_migrating(fake_pg *p) { p->migrate_status = 1; }
 static void is_no_member(fake_pg *p) { p->member_port++; }
 static void is_old_table(fake_pg *p) { p->assist = 8; }
+static void is_overtaken(fake_pg *p)
+{
+    p->tables[0].snapshot = T + 800; /* a newer major, and the minor behind the older one is gone */
+    p->tables[4] = p->tables[5];
+}
 static void memtable_listed(fake_pg *p) { p->tables[0].type = OBV_TABLE_MEMTABLE; }
 
 static void a_pg_that_does_not_hold_still_is_not_copied(void **state)
@@ -167,6 +172,7 @@ static void a_pg_that_does_not_hold_still_is_not_copied(void **state)
                  {"it is migrating", is_migrating, OBV_E_PRECONDITION},
                  {"not in the member list", is_no_member, OBV_E_PRECONDITION},
                  {"keys from before 1.4.3", is_old_table, OBV_E_UNSUPPORTED},
+                 {"a merge has overtaken it", is_overtaken, OBV_E_PG_CHANGED},
                  {"a memtable", memtable_listed, OBV_E_CORRUPT}};
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         rig r;
