@@ -222,15 +222,15 @@ json_t *table_get(struct host *h, uint64_t table_id)
 
 static int64_t jint(const json_t *o, const char *k) { return json_integer_value(json_object_get(o, k)); }
 
-static void publish_parts(struct host *h, uint64_t tenant, const json_t *t, int64_t version, bool deleted)
+/* The partitions of a table, or of a tablegroup under its own id, as both keep them in the same table. */
+static void publish_parts(struct host *h, uint64_t tenant, int64_t id, const json_t *t, bool bound)
 {
-    int64_t id = (int64_t)full_id(tenant, (uint64_t)jint(t, "table_id"));
     int level = (int)jint(t, "part_level");
-    bool bound = jint(t, "binding") != 0;
+    int64_t version = jint(t, "schema_version");
     catalog_exec(h, "DELETE FROM __all_virtual_part WHERE tenant_id = ? AND table_id = ?", "ii", (int64_t)tenant, id);
     catalog_exec(h, "DELETE FROM __all_virtual_sub_part WHERE tenant_id = ? AND table_id = ?", "ii", (int64_t)tenant,
                  id);
-    if (deleted || !level)
+    if (jint(t, "is_deleted") || !level)
         return;
     size_t i;
     json_t *v;
@@ -279,7 +279,7 @@ void table_publish(struct host *h, uint64_t tenant, json_t *t)
         free(text);
     }
     if (jint(t, "table_type") != 5)
-        publish_parts(h, tenant, t, version, deleted);
+        publish_parts(h, tenant, id, t, jint(t, "binding") != 0);
 }
 
 void tablegroup_publish(struct host *h, uint64_t tenant, const json_t *t)
@@ -295,6 +295,13 @@ void tablegroup_publish(struct host *h, uint64_t tenant, const json_t *t)
                      "partition_status, binding, drop_schema_version) VALUES (?, ?, ?, ?, ?, ?, 0, ?, -1)",
                      "iiiiiii", (int64_t)tenant, id, jint(t, "part_level"), jint(t, "part_num"),
                      jint(t, "sub_part_num"), jint(t, "schema_version"), jint(t, "binding"));
+    /* the group's own partitions, numbered from 0: its PGs */
+    json_t *own = json_copy((json_t *)(uintptr_t)t), *parts = json_array();
+    for (int64_t i = 0; i < jint(t, "part_num"); i++)
+        json_array_append_new(parts, json_integer(i));
+    json_object_set_new(own, "partitions", parts);
+    publish_parts(h, tenant, id, own, false);
+    json_decref(own);
 }
 
 void ddl_publish(struct host *h, uint64_t tenant, int64_t version, uint64_t table_low, uint64_t tg_low, int op)
