@@ -135,10 +135,13 @@ class Rpc:
         assert p == len(buf)
         return meta, pairs
 
+    def block_request(self, key, wanted):
+        args = b"".join(envelope(2, put_varint(i) + R.VERSION.put({"version": v}) + put_varint(s)) for i, v, s in wanted)
+        return envelope(2, R.TABLE_KEY.put(key) + put_varint(len(wanted)) + args)
+
     def blocks(self, key, wanted):
         """wanted: [(index, data_version, data_seq)] -> [(meta, schema, bytes)]"""
-        args = b"".join(envelope(2, put_varint(i) + R.VERSION.put({"version": v}) + put_varint(s)) for i, v, s in wanted)
-        buf = self.stream(0x471, envelope(2, R.TABLE_KEY.put(key) + put_varint(len(wanted)) + args))
+        buf = self.stream(0x471, self.block_request(key, wanted))
         out, p = [], 0
         for _ in wanted:
             n = struct.unpack_from("<i", buf, p)[0]

@@ -211,8 +211,10 @@ static int next_request(struct rpc_call *c)
     if (!rc && ob_crc(0, b.p + off, b.n - off) != h.checksum)
         rc = -EPROTO;
     ob_free(&b);
-    if (rc == -ETIMEDOUT)
+    if (rc == -ETIMEDOUT && !c->host->stopping) { /* the connection lives on; whoever asks later finds no session */
         rpc_log(c, -4067, "stream timed out");
+        return STREAM_ABORTED;
+    }
     if (rc)
         return rc;
     c->chid = chid;

@@ -172,6 +172,33 @@ def refusals(b):
         assert sum("VIOLATION" in line for line in f) == 1
 
 
+def streams(b):
+    """More than one answer; then one left alone for too long, and one ended early."""
+    table = b.ctl("load", tenant=1001, bytes=8 << 20, compressor="none")["tables"][0]
+    b.ctl("knob", name="stream_wait_us", value=300000)
+    rpc = live.Rpc(HOSTS[0], PORT + 1)
+    key = PKey(1001 << 40 | table, 0, 0)
+    data = rpc.pg_info(key)["storage_info"]["data_info"]
+    major = rpc.partitions(key, data["publish_version"], data["last_replay_log_ts"])[0]["info"][0]["keys"][0]
+    _, pairs = rpc.base_meta(major)
+    wanted = [(i, v, s) for i, (v, s) in enumerate(pairs)]
+    assert len(wanted) >= 4 and len(rpc.blocks(major, wanted)) == len(wanted)
+    for late in (True, False):
+        rpc.send(0x471, rpc.block_request(major, wanted))
+        flags, session, _ = rpc.recv()
+        assert flags & live.STREAM and not flags & live.LAST
+        time.sleep(0.6 if late else 0)
+        rpc.send(0x471, b"", flags=live.STREAM | (0 if late else live.LAST), session=session)
+        try:
+            rpc.recv()
+            raise AssertionError("stream went on")
+        except RpcError as e:
+            assert e.code == (-4067 if late else -4008), e.code
+    assert len(rpc.blocks(major, wanted)) == len(wanted)
+    rpc.close()
+    b.ctl("knob", name="stream_wait_us", value=10000000)
+
+
 def restore_point(b):
     """What a point holds is served on after merges have replaced it."""
     db = sqlite3.connect(os.path.join(b.dir, "shared", "cluster.db"), timeout=30)
@@ -219,6 +246,7 @@ def main():
         b.start(None, "--knob", "ilog_freeze_us=200000", "--knob", "clog_switch_bytes=400000", "--knob", "lease_us=2000000")
         print(b.ctl("layout"), flush=True)
         refusals(b)
+        streams(b)
         b.ctl("workload", op="start", rate=300, threads=2, long_pct=5, value_bytes=300)
         time.sleep(1)
         b.ctl("minor_freeze")
