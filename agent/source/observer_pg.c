@@ -6,15 +6,22 @@
 
 static int by_key(const void *a, const void *b) { return obv_pg_key_cmp(a, b); }
 
+/* ObPartitionSplitStateEnum: unknown, leader or follower at rest; the others are steps of a split. */
+static bool is_splitting(int64_t state) { return state < -1 || state > 1; }
+
 /* The states in which a replica is no source of a copy. */
-static obv_code check_replica(const obv_source_pg *pg, obv_err *err)
+static obv_code check_replica(const obv_source_pg *pg, const obv_pg_meta *m, obv_err *err)
 {
-    const obv_pg_meta *m = &pg->pg;
     if (m->is_restore != 0)
         return obv_fail(err, OBV_E_PRECONDITION, 0, "the PG is being restored (state %d)", m->is_restore);
     if (m->migrate_status != 0)
         return obv_fail(err, OBV_E_PRECONDITION, 0, "the replica is migrating or rebuilding (state %d)",
                         (int)m->migrate_status);
+    if (is_splitting(m->split_state))
+        return obv_fail(err, OBV_E_PRECONDITION, 0, "the PG is being split (state %" PRId64 ")", m->split_state);
+    if (m->replica_type != 0)
+        return obv_fail(err, OBV_E_PRECONDITION, 0, "a replica of type %d does not hold all data",
+                        (int)m->replica_type);
     for (int64_t i = 0; i < m->clog.members.count; i++) {
         const obv_ob_addr *a = &m->clog.members.member[i].server;
         if (a->family == 4 && a->ip[0] == pg->o->ip && a->port == pg->o->cfg.rpc_port)
@@ -36,7 +43,7 @@ static obv_code fetch_positions(obv_source_pg *pg, obv_err *err)
 {
     obv_observer *o = pg->o;
     OBV_TRY(obv_observer_pg_meta(o, &pg->key, pg->cancel, &pg->info, &pg->pg, err));
-    OBV_TRY(check_replica(pg, err));
+    OBV_TRY(check_replica(pg, &pg->pg, err));
     const obv_data_info *x = &pg->pg.data;
 
     uint8_t room[96];
@@ -48,9 +55,10 @@ static obv_code fetch_positions(obv_source_pg *pg, obv_err *err)
     obv_buf later = obv_buf_heap(OBV_OBSERVER_INFO_MAX);
     obv_pg_meta m;
     obv_code code = obv_observer_pg_meta(o, &pg->key, pg->cancel, &later, &m, err);
-    if (code == OBV_OK &&
-        (!same_position(x, &m.data) || m.create_timestamp != pg->pg.create_timestamp || m.is_restore != 0 ||
-         m.migrate_status != 0 || !obv_span_equal(m.partitions, pg->pg.partitions)))
+    if (code == OBV_OK)
+        code = check_replica(pg, &m, err);
+    if (code == OBV_OK && (!same_position(x, &m.data) || m.create_timestamp != pg->pg.create_timestamp ||
+                           !obv_span_equal(m.partitions, pg->pg.partitions)))
         code = obv_fail(err, OBV_E_PG_CHANGED, 0, "the PG's position moved while its sstables were listed");
     obv_buf_fini(&later);
     return code;

@@ -97,6 +97,25 @@ static inline void fake_send(fake_observer *f, int fd, uint32_t pcode, uint32_t 
     obv_buf_fini(&body);
 }
 
+#define FAKE_CLUSTER_ID 1
+
+/* What a server wants of the header of a storage peer: priority 5, tenant 509, the cluster's id on both sides. */
+static inline bool fake_good_header(const uint8_t head[16 + 160])
+{
+    obv_rd r = obv_rd_of((obv_span){head + 16, 160});
+    (void)obv_rd_be32(&r);
+    const bool sizes = obv_rd_u8(&r) == 160 && obv_rd_u8(&r) == 5;
+    (void)obv_rd_bytes(&r, 2 + 8);
+    const uint64_t tenant = obv_rd_be64(&r);
+    (void)obv_rd_bytes(&r, 8 + 8 + 16);
+    const uint64_t timeout_us = obv_rd_be64(&r);
+    (void)obv_rd_bytes(&r, 8 + 40);
+    const uint64_t to = obv_rd_be64(&r);
+    (void)obv_rd_bytes(&r, 8);
+    const uint64_t from = obv_rd_be64(&r);
+    return sizes && tenant == 509 && timeout_us > 0 && to == FAKE_CLUSTER_ID && from == FAKE_CLUSTER_ID;
+}
+
 /* Answers one call; @return false when the connection is to end */
 static inline bool fake_call(fake_observer *f, int fd, uint32_t pcode, uint32_t channel, obv_span arg)
 {
@@ -127,8 +146,13 @@ static inline bool fake_call(fake_observer *f, int fd, uint32_t pcode, uint32_t 
             obv_rd r = obv_rd_of((obv_span){next, sizeof next});
             (void)obv_rd_bytes(&r, 8);
             answer_to = obv_rd_be32(&r);
-            (void)obv_rd_bytes(&r, 4 + 6);
-            if (alive && (obv_rd_be16(&r) & 0x2000)) {
+            (void)obv_rd_bytes(&r, 4);
+            alive = alive && obv_rd_be32(&r) == pcode;
+            (void)obv_rd_bytes(&r, 2);
+            const uint16_t next_flags = obv_rd_be16(&r);
+            (void)obv_rd_bytes(&r, 8 + 16);
+            alive = alive && (next_flags & 0x4000) && obv_rd_be64(&r) == session;
+            if (alive && (next_flags & 0x2000)) {
                 atomic_fetch_add(&f->aborts, 1);
                 break;
             }
@@ -162,7 +186,7 @@ static inline void *fake_serve(void *arg)
         const uint64_t checksum = obv_rd_be64(&r);
         uint8_t arg_room[65536];
         const size_t n = len - 160;
-        if (n > sizeof arg_room || !fake_read(c->fd, arg_room, n))
+        if (!fake_good_header(head) || n > sizeof arg_room || !fake_read(c->fd, arg_room, n))
             break;
         if (flags & 0x4000) { /* of a stream that is over */
             atomic_fetch_add(&f->aborts, (flags & 0x2000) != 0);

@@ -12,6 +12,17 @@
 #define FAKE_INDEX_ID UINT64_C(1100611139453782)
 #define FAKE_TABLES 8
 
+enum fake_moved {
+    MOVED_LOG_ID,
+    MOVED_PUBLISH,
+    MOVED_SCHEMA,
+    MOVED_LOG_TS,
+    MOVED_CREATED,
+    MOVED_MEMBERS,
+    MOVED_RESTORE,
+    MOVED_SPLIT
+};
+
 typedef struct fake_block {
     const char *name; /* tests/vectors/data/macro_block_<name>.* */
     int64_t data_version, data_seq;
@@ -32,10 +43,12 @@ typedef struct fake_pg {
     obv_pg_key key;
     uint16_t member_port; /* of 127.0.0.1 in the member list */
     int16_t is_restore;
-    int32_t migrate_status;
+    int32_t migrate_status, replica_type;
+    int64_t split_state;
     uint64_t last_replay_log_id;
     int64_t last_replay_log_ts, publish, schema_version;
-    int move_after;    /* PG infos after this many show another position; 0 never */
+    int move_after;    /* PG infos after this many show another position or state; 0 never */
+    int moved;         /* which member of it, enum fake_moved */
     int infos;         /* PG infos answered */
     bool hide_trans;   /* the trans partition is not among the members */
     bool extra_member; /* a third member, which is not listed */
@@ -57,7 +70,7 @@ static inline void fake_put_addr(obv_buf *b, uint32_t ip, uint16_t port)
 static inline void fake_put_pg_meta(obv_buf *b, fake_pg *p)
 {
     const obv_pg_key trans = obv_pg_key_trans(&p->key);
-    const bool moved = p->move_after && p->infos > p->move_after;
+    const int moved = p->move_after && p->infos > p->move_after ? p->moved : -1;
     const obv_proposal_id proposal = {.ip = 0x7f000001, .port = 2882, .ts = 5};
     obv_member_list members = {.count = 1};
     for (int i = 0; i < OBV_MEMBERS_MAX; i++)
@@ -66,11 +79,11 @@ static inline void fake_put_pg_meta(obv_buf *b, fake_pg *p)
         (obv_member){.server = {.family = 4, .ip = {0x7f000001}, .port = p->member_port}, .timestamp = 1};
     const size_t meta = obv_unis_begin(b, 1);
     obv_put_pkey(b, &p->key);
-    obv_put_vi32(b, p->is_restore);
-    obv_put_vi32(b, 0);
+    obv_put_vi32(b, moved == MOVED_RESTORE ? 2 : p->is_restore);
+    obv_put_vi32(b, p->replica_type);
     obv_put_unis_header(b, 1, 1);
     obv_put_vu64(b, 100);
-    obv_put_vi64(b, 0);
+    obv_put_vi64(b, moved == MOVED_SPLIT ? 2 : p->split_state);
     obv_put_vi32(b, p->migrate_status);
     obv_put_vi64(b, 0);
     const size_t storage = obv_unis_begin(b, 1);
@@ -88,25 +101,26 @@ static inline void fake_put_pg_meta(obv_buf *b, fake_pg *p)
     obv_put_proposal_id(b, &proposal);
     obv_unis_end(b, clog);
     const size_t data = obv_unis_begin(b, 1);
-    obv_put_vu64(b, p->last_replay_log_id + (moved ? 1 : 0));
-    obv_put_vi64(b, p->publish);
-    obv_put_vi64(b, p->schema_version);
+    obv_put_vu64(b, p->last_replay_log_id + (moved == MOVED_LOG_ID));
+    obv_put_vi64(b, p->publish + (moved == MOVED_PUBLISH));
+    obv_put_vi64(b, p->schema_version + (moved == MOVED_SCHEMA));
     obv_put_vi64(b, 1);
     obv_put_u8(b, 1);
-    obv_put_vi64(b, p->last_replay_log_ts);
+    obv_put_vi64(b, p->last_replay_log_ts + (moved == MOVED_LOG_TS));
     obv_unis_end(b, data);
     obv_put_vi64(b, -1);
     obv_unis_end(b, storage);
     obv_put_unis_header(b, 1, 0); /* split info */
-    obv_put_vu64(b, (uint64_t)(p->hide_trans ? 1 : 2) + (p->extra_member ? 1 : 0));
+    const bool extra = p->extra_member || moved == MOVED_MEMBERS;
+    obv_put_vu64(b, (uint64_t)(p->hide_trans ? 1 : 2) + (extra ? 1 : 0));
     obv_put_pkey(b, &(obv_pg_key){FAKE_TABLE_ID, p->key.part_id, p->assist});
     if (!p->hide_trans)
         obv_put_pkey(b, &trans);
-    if (p->extra_member)
+    if (extra)
         obv_put_pkey(b, &(obv_pg_key){UINT64_MAX >> 1, 0, 0}); /* behind all others in their order */
     obv_put_unis_header(b, 1, 0);                              /* report status */
     for (int i = 0; i < 8; i++)
-        obv_put_vi64(b, 100 + i);
+        obv_put_vi64(b, 100 + i + (i == 2 && moved == MOVED_CREATED));
     obv_unis_end(b, meta);
 }
 
@@ -269,6 +283,28 @@ static inline int32_t fake_put_blocks(obv_buf *b, fake_pg *p, obv_span arg)
     return t ? 0 : -4018;
 }
 
+/* Arguments as a right copy has them (restorable-set A3 (a)); anything else is refused. */
+static inline bool fake_good_info_arg(const fake_pg *p, obv_span arg)
+{
+    obv_rd r = obv_rd_of(arg);
+    obv_rd b = obv_rd_unis(&r, 1);
+    const obv_pg_key key = obv_rd_pkey(&b);
+    const bool full = obv_rd_vi32(&b) == 0;
+    const bool slave_ts = obv_rd_bool(&b);
+    return obv_pg_key_equal(&key, &p->key) && full && !slave_ts && obv_rd_vi64(&b) == 2 && obv_rd_left(&r) == 0;
+}
+
+static inline bool fake_good_partitions_arg(const fake_pg *p, obv_span arg)
+{
+    obv_rd r = obv_rd_of(arg);
+    obv_rd b = obv_rd_unis(&r, 1);
+    const obv_pg_key key = obv_rd_pkey(&b);
+    const int64_t snapshot = obv_rd_vi64(&b);
+    const bool only_major = obv_rd_bool(&b);
+    return obv_pg_key_equal(&key, &p->key) && snapshot == p->publish && !only_major &&
+           obv_rd_vi64(&b) == p->last_replay_log_ts && obv_rd_left(&r) == 0;
+}
+
 static inline int32_t fake_pg_answer(fake_pg *p, uint32_t pcode, obv_span arg, obv_buf *out)
 {
     if (p->fail_rcode && (uint32_t)p->fail_pcode == pcode)
@@ -280,6 +316,8 @@ static inline int32_t fake_pg_answer(fake_pg *p, uint32_t pcode, obv_span arg, o
     switch (pcode) {
     case 0x472:
         p->infos++;
+        if (!fake_good_info_arg(p, arg))
+            return -4002;
         const size_t m = obv_unis_begin(out, 1);
         fake_put_pg_meta(out, p);
         obv_put_version(out, 7);
@@ -290,6 +328,8 @@ static inline int32_t fake_pg_answer(fake_pg *p, uint32_t pcode, obv_span arg, o
         obv_unis_end(out, m);
         return 0;
     case 0x473:
+        if (!fake_good_partitions_arg(p, arg))
+            return -4002;
         fake_put_partitions(out, p);
         return 0;
     case 0x45D:

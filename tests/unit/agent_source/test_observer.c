@@ -56,7 +56,7 @@ static void rig_start(rig *r, uint32_t timeout_ms)
     r->pg.member_port = r->server.port;
     const obv_observer_config cfg = {.ip = "127.0.0.1",
                                      .rpc_port = r->server.port,
-                                     .cluster_id = 1,
+                                     .cluster_id = FAKE_CLUSTER_ID,
                                      .timeout_ms = timeout_ms,
                                      .read_ahead_blocks = 3};
     assert_code(obv_observer_open(&cfg, &r->source, &r->err), OBV_OK, &r->err);
@@ -93,6 +93,7 @@ static void a_pg_is_copied_with_the_sstables_that_belong_to_it(void **state)
     (void)state;
     rig r;
     rig_start(&r, 0);
+    r.pg.split_state = 1; /* a follower at rest */
     obv_source_pg *pg = NULL;
     assert_code(open_pg(&r, NULL, &pg), OBV_OK, &r.err);
     const obv_source_metas *m = r.source->ops->metas(pg);
@@ -146,6 +147,8 @@ static void members_differ(fake_pg *p) { p->hide_trans = true; }
 static void list_is_short(fake_pg *p) { p->extra_member = true; }
 static void is_restoring(fake_pg *p) { p->is_restore = 2; }
 static void is_migrating(fake_pg *p) { p->migrate_status = 1; }
+static void is_splitting(fake_pg *p) { p->split_state = 2; }
+static void is_log_only(fake_pg *p) { p->replica_type = 5; }
 static void is_no_member(fake_pg *p) { p->member_port++; }
 static void is_old_table(fake_pg *p) { p->assist = 8; }
 static void is_overtaken(fake_pg *p)
@@ -170,6 +173,8 @@ static void a_pg_that_does_not_hold_still_is_not_copied(void **state)
                  {"the list lacks a member", list_is_short, OBV_E_PG_CHANGED},
                  {"it is being restored", is_restoring, OBV_E_PRECONDITION},
                  {"it is migrating", is_migrating, OBV_E_PRECONDITION},
+                 {"it is being split", is_splitting, OBV_E_PRECONDITION},
+                 {"it holds logs only", is_log_only, OBV_E_PRECONDITION},
                  {"not in the member list", is_no_member, OBV_E_PRECONDITION},
                  {"keys from before 1.4.3", is_old_table, OBV_E_UNSUPPORTED},
                  {"a merge has overtaken it", is_overtaken, OBV_E_PG_CHANGED},
@@ -183,6 +188,21 @@ static void a_pg_that_does_not_hold_still_is_not_copied(void **state)
         assert_code(open_pg(&r, NULL, &pg), CASES[i].want, &r.err);
         assert_null(pg);
         assert_non_null(strstr(r.err.msg, "PG 1100611139453781/3: "));
+        rig_stop(&r);
+    }
+}
+
+static void every_part_of_its_position_counts(void **state)
+{
+    (void)state;
+    for (int what = MOVED_LOG_ID; what <= MOVED_SPLIT; what++) {
+        rig r;
+        rig_start(&r, 0);
+        obv_source_pg *pg = NULL;
+        r.pg.move_after = 1;
+        r.pg.moved = what;
+        print_message("case: %d\n", what);
+        assert_code(open_pg(&r, NULL, &pg), what < MOVED_RESTORE ? OBV_E_PG_CHANGED : OBV_E_PRECONDITION, &r.err);
         rig_stop(&r);
     }
 }
@@ -400,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pg_is_copied_with_the_sstables_that_belong_to_it),
         cmocka_unit_test(a_pg_that_does_not_hold_still_is_not_copied),
+        cmocka_unit_test(every_part_of_its_position_counts),
         cmocka_unit_test(an_index_that_is_not_ready_is_left_out),
         cmocka_unit_test(errors_of_the_server_have_their_classes),
         cmocka_unit_test(a_block_that_does_not_fit_twice_is_no_coincidence),
