@@ -119,7 +119,8 @@ static void runs_out(struct kit *k)
 {
     struct kit_put put;
     obv_store_class cls = OBV_STORE_OK;
-    uint8_t *buf = kit_alloc(4 << 20);
+    uint8_t *buf = kit_alloc(1 << 16);
+    kit_fill(buf, 0, 1 << 16, 1);
     need_ok(kit_put_begin(k->r, "object", true, &put), "put_begin");
     const int64_t until = kit_now_ns() + INT64_C(200000000);
     atomic_store(&k->r->deadline_ns, until);
