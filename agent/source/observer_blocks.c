@@ -15,6 +15,8 @@ static obv_code next_refs(obv_source_pg *pg, obv_err *err)
     if (pg->at_table == pg->table_count)
         return obv_fail(err, OBV_E_NOT_FOUND, 0, "no more macroblocks");
     obv_observer_table *t = pg->tables[pg->at_table];
+    if (pg->next_index == 0)
+        t->base.pairs = t->first_pair;
     const uint64_t left = t->base.pair_count - pg->next_index;
     const size_t n = left < pg->o->cfg.read_ahead_blocks ? (size_t)left : pg->o->cfg.read_ahead_blocks;
     for (size_t i = 0; i < n; i++) {
@@ -52,9 +54,11 @@ static obv_code fetch(obv_source_pg *pg, obv_err *err)
     if (code == OBV_OK)
         code = obv_observer_rpc_stream(o->rpc, OBV_RPC_MACRO_BLOCKS, obv_buf_span(&arg), pg->cancel, &pg->batch, err);
     obv_buf_fini(&arg);
-    if (code == OBV_E_PG_CHANGED && err && err->sys == -4016 && obv_observer_suspect(o, &pg->key)) {
-        err->code = OBV_E_INTERNAL; /* twice in a row is no coincidence with a merge */
-        code = OBV_E_INTERNAL;
+    pg->read_any |= code == OBV_OK;
+    if (code == OBV_E_PG_CHANGED && err->sys == -4016) {
+        pg->unfit = true;
+        if (obv_observer_suspect(o, &pg->key))
+            code = err->code = OBV_E_INTERNAL; /* twice in a row is no coincidence with a merge */
     }
     pg->fetched = code == OBV_OK;
     return code;
@@ -131,17 +135,7 @@ static obv_code next_block(obv_source_pg *pg, uint8_t *buf, obv_source_block *ou
     pg->batch_at += used;
     pg->ref_at++;
     pg->again = false;
-    pg->given++;
     return OBV_OK;
-}
-
-/* True once as many blocks were handed out as the PG has: with seeks, the end of the last sstable says nothing. */
-static bool all_given(const obv_source_pg *pg)
-{
-    uint64_t total = 0;
-    for (size_t i = 0; i < pg->table_count; i++)
-        total += pg->tables[i]->base.pair_count;
-    return pg->given == total;
 }
 
 obv_code obv_observer_next_block(obv_source_pg *pg, uint8_t *buf, size_t cap, obv_source_block *out, obv_err *err)
@@ -151,8 +145,6 @@ obv_code obv_observer_next_block(obv_source_pg *pg, uint8_t *buf, size_t cap, ob
     if (cap < OBV_SOURCE_BLOCK_MAX)
         return obv_fail(err, OBV_E_INVAL, 0, "a buffer of %zu bytes for a macroblock", cap);
     const obv_code code = next_block(pg, buf, out, &local);
-    if (code == OBV_E_NOT_FOUND || (code == OBV_OK && all_given(pg)))
-        obv_observer_unsuspect(pg->o, &pg->key);
     if (code == OBV_OK)
         return OBV_OK;
     if (err)
@@ -169,8 +161,7 @@ obv_code obv_observer_seek(obv_source_pg *pg, uint32_t table, uint64_t index, ob
 {
     if (table >= pg->table_count || index >= pg->tables[table]->base.pair_count)
         return obv_fail(err, OBV_E_INVAL, 0, "no block %" PRIu64 " in sstable %u", index, table);
-    for (size_t i = 0; i < pg->table_count; i++)
-        pg->tables[i]->base.pairs = pg->tables[i]->first_pair;
+    pg->tables[table]->base.pairs = pg->tables[table]->first_pair;
     for (uint64_t i = 0; i < index; i++) {
         int64_t data_version = 0;
         int64_t data_seq = 0;

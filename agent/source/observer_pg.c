@@ -331,6 +331,8 @@ void obv_observer_close_pg(obv_source_pg *pg)
 {
     if (!pg)
         return;
+    if (pg->read_any && !pg->unfit) /* a resumed copy need not have asked for every block */
+        obv_observer_unsuspect(pg->o, &pg->key);
     for (size_t i = 0; i < pg->table_count; i++)
         drop_table(pg->tables[i]);
     free(pg->tables);

@@ -48,9 +48,9 @@ struct obv_source_pg {
     obv_source_table *metas_tables;
 
     /* blocks: the refs of one request, then their bytes */
-    size_t at_table;     /* sstable whose blocks come next */
-    uint64_t next_index; /* of that sstable */
-    uint64_t given;      /* blocks handed out since open */
+    size_t at_table;      /* sstable whose blocks come next */
+    uint64_t next_index;  /* of that sstable */
+    bool read_any, unfit; /* since open: blocks came; one did not fit */
     obv_rpc_block_ref refs[OBV_OBSERVER_REFS_MAX];
     size_t ref_table, ref_count, ref_at;
     bool fetched; /* batch holds refs[ref_at..ref_count) */

@@ -310,8 +310,10 @@ static obv_code run(exchange *x, bool is_stream, obv_buf *out, obv_err *err)
             code = send_request(x, OBV_RPC_NEXT, session, err);
     }
     obv_buf_fini(&scratch);
-    if (code != OBV_OK && session != 0)
+    if (code != OBV_OK && session != 0) {
         abort_stream(x, session);
+        disconnect(x->s); /* the server answers that too: the next call must not take it for its own */
+    }
     return code;
 }
 

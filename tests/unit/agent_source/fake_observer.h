@@ -33,6 +33,7 @@ typedef struct fake_observer {
     atomic_int damage_packets;  /* this many of the next packets get a flipped payload byte */
     atomic_int close_requests;  /* this many of the next requests are answered by closing */
     atomic_int error_in_stream; /* negative: result code of the second packet of the next stream */
+    atomic_int error_goes_on;   /* that packet claims that more follows */
     atomic_int stall;           /* requests wait while this is 1 */
     atomic_int stall_in_stream; /* so do requests to continue a stream */
     atomic_int requests, aborts, running, most_running;
@@ -135,9 +136,9 @@ static inline bool fake_call(fake_observer *f, int fd, uint32_t pcode, uint32_t 
             const size_t n = out.len - at < f->chunk ? out.len - at : f->chunk;
             const bool last = at + n == out.len;
             const int error = at > 0 ? atomic_exchange(&f->error_in_stream, 0) : 0;
-            fake_send(f, fd, pcode, answer_to, last || error ? 0xe000 : 0xc000, session, error, true,
-                      (obv_span){out.data + at, n});
-            if (last || error)
+            fake_send(f, fd, pcode, answer_to, last || (error && !atomic_load(&f->error_goes_on)) ? 0xe000 : 0xc000,
+                      session, error, true, (obv_span){out.data + at, n});
+            if (last || (error && !atomic_load(&f->error_goes_on)))
                 break;
             uint8_t next[16 + 160];
             while (atomic_load(&f->stall_in_stream) && !atomic_load(&f->stop))
@@ -154,6 +155,7 @@ static inline bool fake_call(fake_observer *f, int fd, uint32_t pcode, uint32_t 
             alive = alive && (next_flags & 0x4000) && obv_rd_be64(&r) == session;
             if (alive && (next_flags & 0x2000)) {
                 atomic_fetch_add(&f->aborts, 1);
+                fake_send(f, fd, pcode, answer_to, 0xe000, session, -4008, true, (obv_span){0});
                 break;
             }
         }

@@ -266,6 +266,32 @@ static void a_block_that_does_not_fit_twice_is_no_coincidence(void **state)
     rig_stop(&r);
 }
 
+static void a_resumed_copy_clears_the_suspicion(void **state)
+{
+    (void)state;
+    rig r;
+    rig_start(&r, 0);
+    uint8_t *buf = malloc(OBV_SOURCE_BLOCK_MAX);
+    for (size_t i = 0; i < 2; i++) {
+        obv_source_pg *pg = NULL;
+        obv_source_block b;
+        size_t blocks = 0;
+        r.pg.fail_pcode = 0x471;
+        r.pg.fail_rcode = -4016;
+        assert_code(open_pg(&r, NULL, &pg), OBV_OK, &r.err);
+        assert_code(read_all(&r, pg, &blocks), OBV_E_PG_CHANGED, &r.err);
+        r.source->ops->close_pg(pg);
+        r.pg.fail_rcode = 0;
+        assert_code(open_pg(&r, NULL, &pg), OBV_OK, &r.err);
+        assert_code(r.source->ops->seek(pg, 0, 2, &r.err), OBV_OK, &r.err);
+        for (size_t k = 2; k < 4; k++) /* what was not stored before; nobody asks further */
+            assert_code(r.source->ops->next_block(pg, buf, OBV_SOURCE_BLOCK_MAX, &b, &r.err), OBV_OK, &r.err);
+        r.source->ops->close_pg(pg);
+    }
+    free(buf);
+    rig_stop(&r);
+}
+
 /* ---- faults */
 
 static void damage_on_the_way_and_in_blocks_is_met_by_one_repetition(void **state)
@@ -310,6 +336,19 @@ static void an_error_inside_a_stream_can_be_called_again(void **state)
     assert_int_equal(blocks, 0);
     assert_code(read_all(&r, pg, &blocks), OBV_E_NOT_FOUND, &r.err);
     assert_int_equal(blocks, 5);
+    r.source->ops->close_pg(pg);
+
+    /* one that says that more follows is aborted, and the answer to that is nobody else's */
+    assert_code(open_pg(&r, NULL, &pg), OBV_OK, &r.err);
+    atomic_store(&r.server.error_goes_on, 1);
+    atomic_store(&r.server.error_in_stream, -4009);
+    assert_code(read_all(&r, pg, &blocks), OBV_E_UNAVAILABLE, &r.err);
+    const int requests = atomic_load(&r.server.requests);
+    obv_observer_pg_info info;
+    assert_code(obv_observer_fetch_pg_info(r.source, &r.pg.key, NULL, &info, &r.err), OBV_OK, &r.err);
+    obv_observer_pg_info_fini(&info);
+    assert_int_equal(atomic_load(&r.server.requests), requests + 1);
+    assert_int_equal(atomic_load(&r.server.aborts), 1);
     r.source->ops->close_pg(pg);
     rig_stop(&r);
 }
@@ -424,6 +463,7 @@ int main(void)
         cmocka_unit_test(an_index_that_is_not_ready_is_left_out),
         cmocka_unit_test(errors_of_the_server_have_their_classes),
         cmocka_unit_test(a_block_that_does_not_fit_twice_is_no_coincidence),
+        cmocka_unit_test(a_resumed_copy_clears_the_suspicion),
         cmocka_unit_test(damage_on_the_way_and_in_blocks_is_met_by_one_repetition),
         cmocka_unit_test(an_error_inside_a_stream_can_be_called_again),
         cmocka_unit_test(a_connection_closed_while_idle_is_not_an_error),
