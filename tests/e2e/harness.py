@@ -406,6 +406,12 @@ def scalar(item):
 def site(work, build, keep=False, **kw):
     """A site that is stopped and removed whatever happens; keep leaves it for a look."""
     s = Site(work, build, **kw)
+
+    def asked_to_end(signum, _frame):
+        raise SystemExit(128 + signum)
+
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, asked_to_end)
     try:
         yield s
     except BaseException:

@@ -66,7 +66,11 @@ static pid_t start_reader(struct host *h, const char *dir)
     posix_spawn_file_actions_adddup2(&fa, 1, 2);
     posix_spawnattr_t attr; /* a group of its own: the reader has workers, and all are ended together */
     posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP);
+    /* our threads keep SIGTERM blocked; a child that inherits that could not end its own workers */
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
     pid_t pid = -1;
     if (posix_spawn(&pid, python, &fa, &attr, argv, environ) != 0)
         pid = -1;
