@@ -269,6 +269,7 @@ static void bring_up_all(obv_archive *a, obv_archive_pg **list)
         if (pg->stage != OBV_PG_NEW || pg->retry_at_ns > now)
             continue;
         pg->dirty = false; /* its files are read and made durable by the take-over */
+        a->caught_up = false;
         list[n++] = pg;
     }
     for_each(a, bring_up, list, sizeof *list, n);
@@ -316,6 +317,9 @@ static obv_code follow(obv_archive *a, obv_archive_pg **pgs, obv_clog_pg **pos, 
     *more = false;
     OBV_TRY(open_clog(a, err));
     OBV_TRY(obv_clog_refresh(a->clog, &changed, err));
+    if (a->caught_up && !changed)
+        return OBV_OK;
+    a->caught_up = false;
     for (uint64_t bytes = 0; bytes < CYCLE_BYTES && obv_mono_ns() < until_ns;) {
         const size_t n = followers(a, pgs, pos);
         obv_clog_batch b;
@@ -331,8 +335,12 @@ static obv_code follow(obv_archive *a, obv_archive_pg **pgs, obv_clog_pg **pos, 
             set_back(pgs[i], obv_fail(&why, p->failed, 0, "%s", p->why), &why);
             pgs[i]->adrift = adrift; /* what was appended before the hole is good */
         }
-        if (b.count == 0)
+        if (b.count == 0) {
+            a->caught_up = true; /* unless a log could not be proven: it is tried again after the next refresh */
+            for (size_t i = 0; i < n; i++)
+                a->caught_up = a->caught_up && pos[i]->tries == 0;
             break;
+        }
         bytes += b.bytes;
     }
     return OBV_OK;

@@ -175,6 +175,7 @@ struct obv_archive {
     int64_t sync_ns; /* how long the last sync took */
     enum obv_archive_compressor compressor;
     obv_clog_source *clog;
+    bool caught_up; /* every cursor of the last refresh was read for every PG */
     obv_archive_worker workers[OBV_ARCHIVE_WORKERS_MAX];
 };
 

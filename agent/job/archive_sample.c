@@ -13,7 +13,8 @@
 
 void obv_archive_publish(obv_archive_pg *pg, bool synced)
 {
-    pg->done.error = pg->error;
+    if (pg->error.code != OBV_OK || pg->done.error.code != OBV_OK)
+        pg->done.error = pg->error;
     pg->done.failed = pg->stage == OBV_PG_FAILED && pg->error.code != OBV_E_FENCED;
     pg->done.bytes_in = pg->bytes_in;
     pg->done.bytes_out = pg->bytes_out;
