@@ -92,6 +92,7 @@ obv_code obv_backup_infos_each(obv_span file, obv_backup_info_fn *fn, void *ctx,
     OBV_TRY(open_list(file, OBV_FILE_BACKUP_INFO, &list, &n, 20, err));
     for (size_t i = 0; i < n; i++) {
         obv_backup_info e = {0};
+        obv_rd_item(&list);
         obv_rd r = obv_rd_unis(&list, 1);
         int64_t *const words[] = {&e.full_set_id,           &e.set_id,           &e.data_version,
                                   &e.snapshot_version,      &e.schema_version,   &e.frozen_snapshot_version,
@@ -145,6 +146,7 @@ obv_code obv_set_infos_each(obv_span file, obv_set_info_fn *fn, void *ctx, obv_e
     OBV_TRY(open_list(file, OBV_FILE_BACKUP_SET_INFO, &list, &n, 10, err));
     for (size_t i = 0; i < n; i++) {
         obv_set_info e = {0};
+        obv_rd_item(&list);
         obv_rd r = obv_rd_unis(&list, 1);
         e.set_id = obv_rd_vi64(&r);
         e.snapshot_version = obv_rd_vi64(&r);
@@ -234,6 +236,7 @@ obv_code obv_tenant_infos_each(obv_span file, obv_tenant_info_fn *fn, void *ctx,
     OBV_TRY(open_list(file, OBV_FILE_TENANT_INFO, &list, &n, 10, err));
     for (size_t i = 0; i < n; i++) {
         obv_tenant_info e = {0};
+        obv_rd_item(&list);
         obv_rd r = obv_rd_unis(&list, 1);
         e.tenant_id = obv_rd_vu64(&r);
         e.create_ts = obv_rd_vi64(&r);

@@ -126,6 +126,7 @@ obv_code obv_pg_record_parse(obv_span body, obv_pg_record_reader *out, obv_err *
 
 obv_code obv_pg_record_next_partition(obv_pg_record_reader *r, obv_pg_record_part *out, obv_err *err)
 {
+    obv_rd_item(&r->partitions);
     obv_rd part = obv_rd_unis(&r->partitions, 1);
     obv_rd_partition_store_meta(&part, &out->store);
     out->table_count = obv_rd_count(&part, OBV_PARTITION_TABLES_MAX, TABLE_MIN);
@@ -136,6 +137,7 @@ obv_code obv_pg_record_next_partition(obv_pg_record_reader *r, obv_pg_record_par
 
 obv_code obv_pg_record_next_table(obv_pg_record_part *p, obv_sstable_meta *meta, obv_table_key *key, obv_err *err)
 {
+    obv_rd_item(&p->tables);
     obv_rd table = obv_rd_unis(&p->tables, 1);
     obv_rd_sstable_meta(&table, meta);
     obv_rd_table_key(&table, key);

@@ -64,6 +64,7 @@ static void put_entry(obv_buf *b, const obv_set_file_info *e)
 
 static void read_entry(obv_rd *list, obv_set_file_info *e)
 {
+    obv_rd_item(list);
     obv_rd r = obv_rd_unis(list, 1);
     for (size_t i = 0; i < MEMBER_COUNT; i++) {
         char *p = (char *)e + MEMBERS[i].at;

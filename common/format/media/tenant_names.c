@@ -87,6 +87,7 @@ static obv_code each_item(obv_rd *r, obv_tenant_name_fn *fn, void *ctx, obv_err 
         return obv_fail(err, OBV_E_CORRUPT, 0, "tenant name: incomplete, or a name of %zu bytes", text.len);
     memcpy(e.name, text.p, text.len);
     for (size_t i = 0; i < n; i++) {
+        obv_rd_item(&name);
         obv_rd item = obv_rd_unis(&name, 1);
         e.tenant_id = obv_rd_vu64(&item);
         e.timestamp = obv_rd_vi64(&item);

@@ -110,10 +110,12 @@ obv_rd obv_rd_unis(obv_rd *r, uint64_t version)
     const obv_rd absent = {.p = r->p, .end = r->p, .lenient = true};
     if (r->lenient && r->p == r->end)
         return absent;
+    const uint8_t *version_at = r->p;
     const uint64_t got = obv_rd_vu64(r);
     const uint8_t *len_at = r->p;
     const uint64_t len = obv_rd_vu64(r);
-    if (r->bad || got != version || r->p != len_at + OBV_UNIS_LEN_BYTES || len > obv_rd_left(r)) {
+    if (r->bad || got != version || len_at != version_at + obv_vu64_len(version) ||
+        r->p != len_at + OBV_UNIS_LEN_BYTES || len > obv_rd_left(r)) {
         r->bad = true;
         return (obv_rd){.p = r->p, .end = r->p, .bad = true, .lenient = true};
     }

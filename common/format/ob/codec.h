@@ -45,13 +45,17 @@ obv_span obv_rd_cstr(obv_rd *r, size_t max);
 obv_span obv_rd_fixed_str(obv_rd *r, size_t max);
 /**
  * Envelope of exactly @p version: a lenient reader of its body; @p r moves behind it. The length must have the 5-byte
- * form, which is the only one that OceanBase writes (its own decoder takes others too).
+ * form and the version its shortest one, which is all that OceanBase writes (its own decoder takes others too).
  */
 obv_rd obv_rd_unis(obv_rd *r, uint64_t version);
 /** The whole envelope (header and body) as bytes, without looking inside. */
 obv_span obv_rd_unis_span(obv_rd *r, uint64_t version);
 /** Envelope of version 1 around @p n varints that are of no interest; they must be whole where they are present. */
 void obv_rd_skip_words(obv_rd *r, size_t n);
+/**
+ * Before each item of an array: unlike a member of an envelope, it cannot be absent. Sets bad where no byte is left.
+ */
+static inline void obv_rd_item(obv_rd *r) { r->bad |= r->p == r->end; }
 /** Array count; bad when more than @p max, or more than the bytes that are left can hold (item_min bytes each). */
 size_t obv_rd_count(obv_rd *r, size_t max, size_t item_min);
 /** OBV_OK, or OBV_E_CORRUPT naming @p what and the place when the reader has failed. */

@@ -34,8 +34,9 @@ static void read_data_info(obv_rd *body, obv_data_info *out, const uint8_t **sch
     out->last_replay_log_id = obv_rd_vu64(body);
     out->publish_version = obv_rd_vi64(body);
     *schema_at = body->p;
-    body->bad |= body->p == body->end; /* a varint must be there to be rewritten */
     out->schema_version = obv_rd_vi64(body);
+    /* It is to be rewritten: it must be there, in the only form that OceanBase writes. */
+    body->bad |= (size_t)(body->p - *schema_at) != obv_vu64_len((uint64_t)out->schema_version);
     (void)obv_rd_vu64(body); /* for_filter_log_compat */
     out->created_by_minor_freeze = obv_rd_bool(body);
     out->last_replay_log_ts = obv_rd_vi64(body);
@@ -154,8 +155,10 @@ static obv_span read_column_metas(obv_rd *r, size_t *count)
 {
     *count = obv_rd_count(r, OBV_SSTABLE_COLUMNS_MAX, COLUMN_META_MIN);
     const uint8_t *start = r->p;
-    for (size_t i = 0; i < *count && !r->bad; i++)
+    for (size_t i = 0; i < *count && !r->bad; i++) {
+        obv_rd_item(r);
         obv_rd_skip_words(r, 3);
+    }
     return (obv_span){start, (size_t)(r->p - start)};
 }
 

@@ -174,6 +174,7 @@ obv_code obv_rpc_body(const obv_rpc_packet *p, obv_buf *scratch, obv_span *body,
 
 static void skip_warning(obv_rd *r)
 {
+    obv_rd_item(r);
     obv_rd w = obv_rd_unis(r, 1);
     r->bad |= w.bad;
 }

@@ -75,8 +75,10 @@ obv_code obv_rpc_pg_info_parse(obv_span rest, obv_rpc_pg_info *out, obv_err *err
     info.major_version = obv_rd_version(&r);
     info.is_log_sync = obv_rd_bool(&r);
     const size_t keys = obv_rd_count(&r, RECOVERY_KEYS_MAX, 8);
-    for (size_t i = 0; i < keys && !r.bad; i++)
+    for (size_t i = 0; i < keys && !r.bad; i++) {
+        obv_rd_item(&r);
         obv_rd_skip_words(&r, 2);
+    }
     info.pg_file_id = obv_rd_vi64(&r);
     (void)obv_rd_vi64(&r); /* compat_version */
     top.bad |= r.bad;
@@ -95,12 +97,16 @@ obv_code obv_rpc_next_partition(obv_rd *stream, obv_rpc_partition *out, obv_err 
     obv_rd_partition_store_meta(&r, &p.store);
     p.index_count = obv_rd_count(&r, OBV_PARTITION_TABLES_MAX, 1);
     p.index_ids = r;
-    for (size_t i = 0; i < p.index_count && !r.bad; i++)
+    for (size_t i = 0; i < p.index_count && !r.bad; i++) {
+        obv_rd_item(&r);
         (void)obv_rd_vu64(&r);
+    }
     const size_t infos = obv_rd_count(&r, OBV_PARTITION_TABLES_MAX, 6);
     p.table_infos = r;
-    for (size_t i = 0; i < infos && !r.bad; i++)
+    for (size_t i = 0; i < infos && !r.bad; i++) {
+        obv_rd_item(&r);
         (void)obv_rd_unis(&r, 2);
+    }
     stream->bad |= r.bad || obv_rd_left(&r) != 0;
     OBV_TRY(obv_rd_check(stream, "partition info", err));
     if (infos != p.index_count || infos == 0) /* a partition has its own table at least */
@@ -112,8 +118,10 @@ obv_code obv_rpc_next_partition(obv_rd *stream, obv_rpc_partition *out, obv_err 
 static void skip_keys(obv_rd *r, size_t n)
 {
     obv_table_key key;
-    for (size_t i = 0; i < n && !r->bad; i++)
+    for (size_t i = 0; i < n && !r->bad; i++) {
+        obv_rd_item(r);
         obv_rd_table_key(r, &key);
+    }
 }
 
 obv_code obv_rpc_next_table_info(obv_rd *infos, obv_rpc_table_info *out, obv_err *err)
@@ -170,8 +178,10 @@ obv_code obv_rpc_next_recovery_meta(obv_rd *stream, obv_rpc_recovery_meta *out, 
     m.pg_meta = obv_rd_unis_span(&r, 1);
     m.partition_count = obv_rd_count(&r, OBV_PG_PARTITIONS_MAX, 6);
     m.partitions = r;
-    for (size_t i = 0; i < m.partition_count && !r.bad; i++)
+    for (size_t i = 0; i < m.partition_count && !r.bad; i++) {
+        obv_rd_item(&r);
         (void)obv_rd_unis(&r, 2);
+    }
     m.key_count = obv_rd_count(&r, TABLE_KEYS_MAX, 6);
     m.keys = r;
     skip_keys(&r, m.key_count);

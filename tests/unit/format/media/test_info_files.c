@@ -348,9 +348,65 @@ static void entries_that_oceanbase_refuses_are_not_written(void **state)
     obv_buf_fini(&b);
 }
 
+/* ---- lists that promise more than they hold */
+
+static int keep_none(void *ctx, const void *e)
+{
+    (void)e;
+    ++*(int *)ctx;
+    return 0;
+}
+
+static int count_backup(void *ctx, const obv_backup_info *e) { return keep_none(ctx, e); }
+static int count_file(void *ctx, const obv_set_file_info *e) { return keep_none(ctx, e); }
+static int count_set(void *ctx, const obv_set_info *e) { return keep_none(ctx, e); }
+static int count_tenant(void *ctx, const obv_tenant_info *e) { return keep_none(ctx, e); }
+
+/* A file of one entry, its checksums right, whose count says two. */
+static obv_buf promising_two(const obv_buf *one, uint16_t type)
+{
+    enum { COUNT_AT = OBV_COMMON_HEADER_LEN + 6 };
+    obv_buf b = obv_buf_heap(1 << 20);
+    assert_int_equal(one->data[COUNT_AT], 1);
+    one->data[COUNT_AT] = 2;
+    obv_put_info_file(&b, type, 0, (obv_span){one->data + OBV_COMMON_HEADER_LEN, one->len - OBV_COMMON_HEADER_LEN});
+    return b;
+}
+
+static void an_entry_that_is_not_there_is_damage(void **state)
+{
+    (void)state;
+    obv_err err = {0};
+    const obv_set_file_info file = set_file();
+    const obv_set_info set = {.set_id = 1, .compress_type = 1};
+    const obv_tenant_info tenant = {.tenant_id = 1001, .tenant_name = "a tenant with a long name"};
+    static const uint16_t TYPES[] = {OBV_FILE_BACKUP_INFO, OBV_FILE_SET_FILE_INFO, OBV_FILE_BACKUP_SET_INFO,
+                                     OBV_FILE_TENANT_INFO};
+    for (size_t i = 0; i < 4; i++) {
+        obv_buf one = obv_buf_heap(1 << 20);
+        const obv_code made = i == 0   ? obv_put_backup_infos(&one, BACKUPS, 1, &err)
+                              : i == 1 ? obv_put_set_file_infos(&one, &file, 1, &err)
+                              : i == 2 ? obv_put_set_infos(&one, &set, 1, &err)
+                                       : obv_put_tenant_infos(&one, &tenant, 1, &err);
+        assert_code(made, OBV_OK, &err);
+        obv_buf two = promising_two(&one, TYPES[i]);
+        const obv_span s = obv_buf_span(&two);
+        int seen = 0;
+        const obv_code code = i == 0   ? obv_backup_infos_each(s, count_backup, &seen, &err)
+                              : i == 1 ? obv_set_file_infos_each(s, count_file, &seen, &err)
+                              : i == 2 ? obv_set_infos_each(s, count_set, &seen, &err)
+                                       : obv_tenant_infos_each(s, count_tenant, &seen, &err);
+        assert_code(code, OBV_E_CORRUPT, &err);
+        assert_in_range(seen, 0, 1);
+        obv_buf_fini(&one);
+        obv_buf_fini(&two);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_entry_that_is_not_there_is_damage),
         cmocka_unit_test(backup_infos_are_oceanbases_bytes_both_ways),
         cmocka_unit_test(set_file_infos_are_oceanbases_bytes_both_ways),
         cmocka_unit_test(set_info_is_oceanbases_bytes_both_ways),

@@ -351,6 +351,25 @@ static void cut_answers_are_refused(void **state)
     }
 }
 
+/* An envelope may lack its last members, an array never an item: a shorter body of the right length is no partition. */
+static void a_partition_that_lacks_tables_is_refused(void **state)
+{
+    (void)state;
+    obv_err err = {0};
+    obv_rd r = obv_rd_of(stream_bytes("pg_partition_standalone.resp1"));
+    const obv_span whole = obv_rd_unis_span(&r, 2);
+    const size_t head = obv_unis_header_len(2);
+    for (size_t n = 0; n <= whole.len - head; n++) {
+        obv_buf b = obv_buf_heap(1 << 20);
+        obv_put_unis_header(&b, 2, n);
+        obv_buf_append(&b, whole.p + head, n);
+        obv_rd cut = obv_rd_of(obv_buf_span(&b));
+        obv_rpc_partition part;
+        assert_code(obv_rpc_next_partition(&cut, &part, &err), n == whole.len - head ? OBV_OK : OBV_E_CORRUPT, &err);
+        obv_buf_fini(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -367,6 +386,7 @@ int main(void)
         cmocka_unit_test(chunks_reassemble_to_metas_and_blocks),
         cmocka_unit_test(frames_are_found_in_a_stream_of_bytes),
         cmocka_unit_test(cut_answers_are_refused),
+        cmocka_unit_test(a_partition_that_lacks_tables_is_refused),
     };
     return cmocka_run_group_tests_name("format.storage_rpc", tests, NULL, NULL);
 }
