@@ -73,6 +73,8 @@ static void judge_failure(const struct kit *k, const char *call, obv_store_class
                  err->msg[0] ? "no single line" : "empty");
     if (cls != OBV_STORE_THROTTLED && err->retry_after_ms != 0)
         kit_note(k, "%s returned %s with retry_after_ms %u", call, kit_class_name(cls), err->retry_after_ms);
+    if (kit_tells_secret(k, err->msg))
+        kit_note(k, "%s returned a credential in err->msg", call);
     memcpy(last_msg, err->msg, sizeof last_msg);
 }
 

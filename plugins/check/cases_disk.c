@@ -5,6 +5,7 @@
 #include "kit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,6 +114,24 @@ static void short_writes(struct kit *k)
     kit_need_object(k->r, "object", 1 << 20, 1);
     if (k->caps & OBV_CAP_APPEND)
         kit_need_object(k->r, "log", 100000, 2);
+}
+
+static void foreign_files(struct kit *k)
+{
+    char note[KIT_PATH_MAX + 32];
+    char link[KIT_PATH_MAX + 32];
+    uint64_t swept;
+    struct stat st;
+    (void)snprintf(note, sizeof note, "%s/a note", k->info->folder);
+    (void)snprintf(link, sizeof link, "%s/a link", k->info->folder);
+    const int fd = open(note, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    need(fd >= 0 && symlink("/", link) == 0, "the kit itself cannot write into the folder");
+    (void)close(fd);
+    kit_make(k->r, "dir/object", 100, 1);
+    need(kit_count(k->r, "").count == 1, "a listing shows files that are no objects");
+    need_ok(kit_sweep(k->r, 0, &swept), "sweep beside foreign files");
+    need_ok(kit_remove_one(k->r, "dir/object"), "remove beside foreign files");
+    need(lstat(note, &st) == 0 && lstat(link, &st) == 0, "a foreign file was removed");
 }
 
 /* ---- with a disk of our own */
@@ -264,6 +283,8 @@ static const struct kit_case CASES[] = {
      failed_flush},
     {"disk.failed_close", "An error of close is an error of the writes before it.", 0, KIT_FOLDER, failed_close},
     {"disk.short_writes", "A short write goes on with the rest.", 0, KIT_FOLDER, short_writes},
+    {"disk.foreign_files", "What somebody else put into the folder is neither listed nor removed.", 0, KIT_FOLDER,
+     foreign_files},
     {"disk.full", "A full disk is NO_SPACE; what is stored stays, nothing half is left, and room helps.", 0, MOUNTED,
      full},
     {"disk.no_inodes", "A disk without inodes is NO_SPACE.", 0, MOUNTED, no_inodes},

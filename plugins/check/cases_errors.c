@@ -39,7 +39,7 @@ static void records(struct kit *k)
 
 static const struct kit_case CASES[] = {
     {"errors.records",
-     "Every failure fills err: the returned class, one line that ends, no retry_after but THROTTLED's; OK leaves it.",
+     "Every failure fills err: the returned class, one line, no secret, no retry_after but THROTTLED's; OK leaves it.",
      0, KIT_FORGETFUL, records},
 };
 const struct kit_group KIT_ERRORS = KIT_GROUP(CASES);

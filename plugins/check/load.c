@@ -41,6 +41,29 @@ const obv_storage_plugin *kit_load(const char *so, char *why, size_t cap)
 
 /* ---- the host that the plugin sees */
 
+/* The value of a credential, terminated; -1 if there is none. */
+static int read_credential(const struct kit_config *cfg, size_t i, char *out, size_t cap)
+{
+    const int fd = open(cfg->credentials[i].value, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd >= 0 && cap > 0 ? read(fd, out, cap - 1) : -1;
+    if (fd >= 0)
+        (void)close(fd);
+    if (n < 0)
+        return -1;
+    out[n] = '\0';
+    out[strcspn(out, "\r\n")] = '\0';
+    return 0;
+}
+
+bool kit_tells_secret(const struct kit *k, const char *text)
+{
+    char secret[4096];
+    for (size_t i = 0; i < k->cfg->credential_count; i++)
+        if (read_credential(k->cfg, i, secret, sizeof secret) == 0 && strlen(secret) >= 4 && strstr(text, secret))
+            return true;
+    return false;
+}
+
 static void host_log(void *ctx, int level, const char *msg)
 {
     const struct kit_repo *r = ctx;
@@ -48,6 +71,8 @@ static void host_log(void *ctx, int level, const char *msg)
         kit_note(r->k, "log called with level %d", level);
     if (!msg)
         kit_note(r->k, "log called without a text");
+    else if (kit_tells_secret(r->k, msg))
+        kit_note(r->k, "a credential was logged");
 }
 
 static uint64_t host_deadline_ms(void *ctx)
@@ -73,17 +98,8 @@ static int host_credential(void *ctx, const char *name, char *out, size_t cap)
 {
     const struct kit_config *cfg = ((struct kit_repo *)ctx)->k->cfg;
     for (size_t i = 0; i < cfg->credential_count; i++) {
-        if (strcmp(cfg->credentials[i].key, name) != 0)
-            continue;
-        const int fd = open(cfg->credentials[i].value, O_RDONLY | O_CLOEXEC);
-        const ssize_t n = fd >= 0 && cap > 0 ? read(fd, out, cap - 1) : -1;
-        if (fd >= 0)
-            (void)close(fd);
-        if (n < 0)
-            return -1;
-        out[n] = '\0';
-        out[strcspn(out, "\r\n")] = '\0';
-        return 0;
+        if (strcmp(cfg->credentials[i].key, name) == 0)
+            return read_credential(cfg, i, out, cap);
     }
     return -1;
 }

@@ -25,6 +25,7 @@ enum {
     LEAKS_FD,         /* each put leaves a file open */
     LIST_1000,        /* a listing has one page */
     LIST_TEMPORARIES, /* a listing shows what is not committed */
+    LOGS_SECRET,      /* a credential ends up in the log */
     NOT_EXCLUSIVE,    /* if_absent is ignored */
     NO_FLUSH,         /* commit flushes nothing */
     NO_SYNC,          /* sync does nothing */
@@ -99,6 +100,12 @@ static obv_store_class broken_open(const obv_host *host, const obv_kv *cfg, size
     if (is(DEAF)) {
         r->host.cancelled = never;
         r->host.deadline_ms = unbounded;
+    }
+    if (is(LOGS_SECRET)) {
+        char line[128] = "opened with token ";
+        const size_t used = strlen(line);
+        if (host->credential(host->ctx, "token", line + used, sizeof line - used) == 0)
+            host->log(host->ctx, OBV_HOST_LOG_DEBUG, line);
     }
     const obv_store_class cls = r->p->open(&r->host, known, left, &r->inner, err);
     if (cls != OBV_STORE_OK) {
