@@ -26,6 +26,7 @@ enum {
     KEY_UUID,
     KEY_ADOPT,
     READ_AHEAD_BLOCKS = 8,
+    STOP_MAX_S = 30,
 };
 
 struct options {
@@ -172,6 +173,7 @@ static int serve(const obv_agent_config *cfg)
         while (sigwait(&signals, &got) != 0)
             ;
         OBV_INFO("signal %d: stopping", got);
+        (void)alarm(STOP_MAX_S); /* a thread that hangs in a dead mount ends with the process; the journal is safe */
     }
     stop(&a);
     if (code != OBV_OK)

@@ -493,7 +493,7 @@ static inline int kit_run(struct kit *k, obv_task_kind kind, const char *point, 
         const char *uid = kind == OBV_TASK_BATCH ? "batch-1" : "metas-1";
         if (obv_runner_submit(a.runner, kit_task(k, kind, uid), &err) != OBV_OK)
             _exit(91);
-        const int state = kit_wait(a.runner, uid, &err);
+        const int state = (int)kit_wait(a.runner, uid, &err);
         if (state != OBV_TASK_DONE)
             (void)fprintf(stderr, "task ended with %d: %s\n", state, err.msg);
         kit_agent_end(&a);
