@@ -50,7 +50,8 @@ static obv_code check_backup_info(const obv_backup_info *e, obv_err *err)
     if (e->full_set_id <= 0 || e->set_id <= 0 || e->data_version <= 0 || e->snapshot_version <= 0 ||
         e->schema_version <= 0 || e->frozen_snapshot_version <= 0 || e->frozen_schema_version < 0 ||
         (e->backup_type != OBV_BACKUP_FULL && e->backup_type != OBV_BACKUP_INCREMENTAL) || e->date < 0 ||
-        e->encryption_mode < 0 || !fits(e->passwd, OBV_PASSWD_MAX))
+        e->status < OBV_EXTERN_SUCCESS || e->status > OBV_EXTERN_FAILED || e->encryption_mode < 0 ||
+        e->encryption_mode > OBV_ENCRYPTION_MODE_MAX || !fits(e->passwd, OBV_PASSWD_MAX))
         return obv_fail(err, OBV_E_INVAL, 0, "backup info of set %" PRId64 ": OceanBase would refuse it", e->set_id);
     return OBV_OK;
 }
@@ -256,11 +257,12 @@ obv_code obv_tenant_infos_each(obv_span file, obv_tenant_info_fn *fn, void *ctx,
 
 obv_code obv_put_tenant_locality(obv_buf *b, const obv_tenant_locality *e, obv_err *err)
 {
-    if (e->tenant_id == 0 || e->set_id <= 0 || e->snapshot_version <= 0 || !e->tenant_name[0] || !e->locality[0] ||
-        !e->primary_zone[0] || !fits(e->tenant_name, OBV_TENANT_NAME_MAX) || !fits(e->locality, OBV_LOCALITY_MAX) ||
-        !fits(e->primary_zone, OBV_ZONE_LIST_MAX))
+    if (e->tenant_id == 0 || e->set_id <= 0 || e->snapshot_version <= 0 || e->compat_mode < 0 || !e->tenant_name[0] ||
+        !e->locality[0] || !e->primary_zone[0] || !fits(e->tenant_name, OBV_TENANT_NAME_MAX) ||
+        !fits(e->locality, OBV_LOCALITY_MAX) || !fits(e->primary_zone, OBV_ZONE_LIST_MAX))
         return obv_fail(err, OBV_E_INVAL, 0,
-                        "tenant locality of tenant %" PRIu64 ": name, locality and primary zone must not be empty",
+                        "tenant locality of tenant %" PRIu64
+                        ": OceanBase would refuse it; name, locality and primary zone must not be empty",
                         e->tenant_id);
     obv_buf body = body_buf();
     const size_t outer = obv_unis_begin(&body, 1);

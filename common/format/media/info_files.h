@@ -17,6 +17,7 @@
 #define OBV_TENANT_NAME_MAX 64u
 #define OBV_LOCALITY_MAX 4096u
 #define OBV_ZONE_LIST_MAX 8192u
+#define OBV_ENCRYPTION_MODE_MAX 4 /* ObBackupEncryptionMode */
 
 #define OBV_COMPATIBLE_V4 4            /* layout of 3.1 from BP6 on */
 #define OBV_RESULT_SET_RUNNING (-4023) /* result of a set's entry until SUCCESS sets 0 */

@@ -110,12 +110,21 @@ obv_code obv_macro_index_table(obv_macro_index_writer *w, obv_span table_key, ui
     return add(w, &object, out, err);
 }
 
+/* OceanBase's own rule, on both ways. */
+static bool is_valid(const obv_macro_entry *e)
+{
+    return e->data_version >= 0 && e->data_seq >= 0 && e->set_id > 0 && e->sub_task >= 0 && e->offset <= INT64_MAX &&
+           e->len > 0 && e->len <= INT64_MAX;
+}
+
 obv_code obv_macro_index_entry(obv_macro_index_writer *w, const obv_macro_entry *e, obv_buf *out, obv_err *err)
 {
     if (e->index != w->expect || e->index >= w->total)
         return obv_fail(err, OBV_E_INTERNAL, 0,
                         "macroblock index: entry %" PRIu64 " where %" PRIu64 " of %" PRIu64 " was due", e->index,
                         w->expect, w->total);
+    if (!is_valid(e))
+        return obv_fail(err, OBV_E_INTERNAL, 0, "macroblock index: entry %" PRIu64 " is not valid", e->index);
     uint8_t room[96];
     obv_buf object = obv_buf_fixed(room, sizeof room);
     const size_t mark = obv_unis_begin(&object, 1);
@@ -182,8 +191,7 @@ static obv_code read_entry(obv_rd *r, const obv_macro_index_visitor *v, place *a
     if (e.index != at->expect)
         return obv_fail(err, OBV_E_CORRUPT, 0, "index file: entry %" PRIu64 " where %" PRIu64 " was due", e.index,
                         at->expect);
-    if (e.data_version < 0 || e.data_seq < 0 || e.set_id <= 0 || e.sub_task < 0 || e.offset > INT64_MAX || e.len == 0 ||
-        e.len > INT64_MAX)
+    if (!is_valid(&e))
         return obv_fail(err, OBV_E_CORRUPT, 0, "index file: entry %" PRIu64 " is not valid", e.index);
     at->expect++;
     if (v->entry && v->entry(v->ctx, &e) != 0)

@@ -34,6 +34,9 @@ obv_code obv_put_pg_record_body(obv_buf *out, const obv_pg_record *r, int64_t sc
 {
     obv_pg_meta pg;
     OBV_TRY(obv_pg_meta_parse(r->pg_meta, &pg, err));
+    if (pg.is_restore != 0)
+        return obv_fail(err, OBV_E_INVAL, 0, "PG meta record: the PG is being restored (state %d)", pg.is_restore);
+    const size_t start = out->len;
     const size_t mark = obv_unis_begin(out, 1);
     OBV_TRY(obv_pg_meta_put_schema_version(&pg, raised(&pg, schema_version), out, err));
     obv_put_vu64(out, r->partition_count);
@@ -54,7 +57,11 @@ obv_code obv_put_pg_record_body(obv_buf *out, const obv_pg_record *r, int64_t sc
         obv_unis_end(out, part);
     }
     obv_unis_end(out, mark);
-    return obv_buf_check(out, "PG meta record", err);
+    OBV_TRY(obv_buf_check(out, "PG meta record", err));
+    if (out->len - start > OBV_PG_RECORD_BODY_MAX)
+        return obv_fail(err, OBV_E_LIMIT, 0, "PG meta record: %zu bytes, the media take %u", out->len - start,
+                        OBV_PG_RECORD_BODY_MAX);
+    return OBV_OK;
 }
 
 obv_code obv_pg_record_body_rewrite(obv_span body, int64_t schema_version, obv_buf *out, obv_err *err)
@@ -152,6 +159,13 @@ obv_code obv_pg_record_next_table(obv_pg_record_part *p, obv_sstable_meta *meta,
 
 /* ---- meta index */
 
+/* OceanBase's own rule, on both ways. */
+static bool is_valid(uint32_t meta_type, int64_t partition_id, const obv_meta_index *e)
+{
+    return meta_type < META_TYPES && partition_id >= 0 && e->offset <= INT64_MAX && e->len <= INT64_MAX &&
+           e->task_id >= 0;
+}
+
 void obv_put_meta_index(obv_buf *b, const obv_meta_index *e)
 {
     const size_t mark = obv_unis_begin(b, 1);
@@ -176,7 +190,7 @@ obv_code obv_meta_index_next(obv_rd *payload, obv_meta_index *out, obv_err *err)
     e.task_id = obv_rd_vi64(&r);
     payload->bad |= r.bad;
     OBV_TRY(obv_rd_check(payload, "meta index", err));
-    if (e.meta_type >= META_TYPES || e.partition_id < 0 || e.offset > INT64_MAX || e.len > INT64_MAX || e.task_id < 0)
+    if (!is_valid(e.meta_type, e.partition_id, &e))
         return obv_fail(err, OBV_E_CORRUPT, 0, "meta index: an entry is not valid");
     e.pg = obv_pg_key_from_partition_id(e.table_id, e.partition_id);
     *out = e;
@@ -199,23 +213,23 @@ void obv_meta_files_fini(obv_meta_files *f)
 obv_code obv_meta_files_add(obv_meta_files *f, const obv_pg_key *pg, obv_span body, obv_buf *meta_out,
                             obv_buf *index_out, obv_meta_index *entry, obv_err *err)
 {
+    obv_meta_index e = {.meta_type = OBV_META_TYPE_PG_INFO,
+                        .pg = *pg,
+                        .table_id = pg->table_id,
+                        .partition_id = obv_pg_key_partition_id(pg),
+                        .task_id = f->task_id};
+    if (!obv_pg_key_valid(pg) || !is_valid(e.meta_type, e.partition_id, &e))
+        return obv_fail(err, OBV_E_INVAL, 0, "meta index: PG %" PRIu64 "/%" PRId64 " of task %" PRId64 " is not valid",
+                        e.table_id, e.partition_id, e.task_id);
     obv_buf object = obv_buf_heap(OBV_META_BLOCK_MAX);
     obv_put_meta_object(&object, OBV_META_TYPE_PG_INFO, body);
     obv_code code = obv_buf_check(&object, "PG meta record", err);
-    uint64_t at = 0;
     if (code == OBV_OK)
-        code = obv_block_writer_add(&f->meta, obv_buf_span(&object), meta_out, &at, err);
-    const size_t len = object.len;
+        code = obv_block_writer_add(&f->meta, obv_buf_span(&object), meta_out, &e.offset, err);
+    e.len = object.len;
     obv_buf_fini(&object);
     OBV_TRY(code);
 
-    const obv_meta_index e = {.meta_type = OBV_META_TYPE_PG_INFO,
-                              .pg = *pg,
-                              .table_id = pg->table_id,
-                              .partition_id = obv_pg_key_partition_id(pg),
-                              .offset = at,
-                              .len = len,
-                              .task_id = f->task_id};
     uint8_t room[96];
     obv_buf line = obv_buf_fixed(room, sizeof room);
     obv_put_meta_index(&line, &e);
@@ -234,6 +248,9 @@ obv_code obv_meta_files_end(obv_meta_files *f, obv_buf *meta_out, obv_buf *index
 
 obv_code obv_put_merged_meta_index(obv_buf *b, const obv_meta_index *entries, size_t n, obv_err *err)
 {
+    for (size_t i = 0; i < n; i++)
+        if (!is_valid(entries[i].meta_type, obv_pg_key_partition_id(&entries[i].pg), &entries[i]))
+            return obv_fail(err, OBV_E_INVAL, 0, "merged meta index: entry %zu is not valid", i);
     obv_buf body = obv_buf_heap(OBV_META_INDEX_MAX);
     for (size_t i = 0; i < n; i++)
         obv_put_meta_index(&body, &entries[i]);

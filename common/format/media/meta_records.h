@@ -7,6 +7,11 @@
 
 #define OBV_META_TYPE_PG_INFO 4 /* ObBackupMetaType PARTITION_GROUP_META_INFO, the only one that 3.1 writes */
 #define OBV_META_HEADER_LEN 24u
+/*
+ * Bytes of a body: its meta object must fit one block of the media, also after data_info.schema_version has grown from
+ * one byte to ten.
+ */
+#define OBV_PG_RECORD_BODY_MAX (OBV_META_BLOCK_MAX - OBV_COMMON_HEADER_LEN - OBV_META_HEADER_LEN - 4u - 1u - 9u)
 #define OBV_META_INDEX_MAX (256u << 20) /* bytes of a merged index: several million PGs */
 
 /* What one record is made of. All spans are carried verbatim. */
@@ -27,7 +32,8 @@ typedef struct obv_pg_record {
 
 /**
  * Appends the record's body (ObBackupPGMetaInfo) with data_info.schema_version := max(its own, @p schema_version).
- * Checks that every table key names its meta's index. OBV_E_CORRUPT, OBV_E_LIMIT (record too large for the media).
+ * Checks that every table key names its meta's index. OBV_E_CORRUPT, OBV_E_LIMIT (more than OBV_PG_RECORD_BODY_MAX),
+ * OBV_E_INVAL (the PG is being restored: no restore takes it).
  */
 OBV_CHECK obv_code obv_put_pg_record_body(obv_buf *out, const obv_pg_record *r, int64_t schema_version, obv_err *err);
 /** The same for a body already made (kept in a journal): only data_info.schema_version is raised. */

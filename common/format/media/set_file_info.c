@@ -95,7 +95,8 @@ static obv_code check_entry(const obv_set_file_info *e, obv_err *err)
     if (e->tenant_id == 0 || e->set_id <= 0 || e->incarnation <= 0 || e->copy_id < 0 || e->snapshot_version <= 0 ||
         (e->backup_type != OBV_BACKUP_FULL && e->backup_type != OBV_BACKUP_INCREMENTAL) || e->status < OBV_SET_DOING ||
         e->status > OBV_SET_FAILED || e->file_status < OBV_SET_FILE_AVAILABLE ||
-        e->file_status > OBV_SET_FILE_DELETED || e->date < 0 || !e->backup_dest[0] ||
+        e->file_status > OBV_SET_FILE_DELETED || e->encryption_mode < 0 ||
+        e->encryption_mode > OBV_ENCRYPTION_MODE_MAX || e->date < 0 || !e->backup_dest[0] ||
         !memchr(e->backup_dest, 0, sizeof e->backup_dest) || !memchr(e->passwd, 0, sizeof e->passwd))
         return obv_fail(err, OBV_E_INVAL, 0, "set file info of set %" PRId64 ": OceanBase would refuse it", e->set_id);
     return OBV_OK;

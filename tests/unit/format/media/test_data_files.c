@@ -109,6 +109,13 @@ static void an_index_with_a_gap_is_neither_written_nor_read(void **state)
     e.index = 1;
     assert_int_equal(obv_macro_index_entry(&w, &e, &out, &err), OBV_E_INTERNAL);
     e.index = 0;
+    const obv_macro_entry bad[] = {{.set_id = 0, .len = 4096},
+                                   {.set_id = 1, .len = 0},
+                                   {.set_id = 1, .len = 4096, .data_seq = -1},
+                                   {.set_id = 1, .len = 4096, .data_version = -1},
+                                   {.set_id = 1, .len = 4096, .sub_task = -1}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(obv_macro_index_entry(&w, &bad[i], &out, &err), OBV_E_INTERNAL);
     assert_code(obv_macro_index_entry(&w, &e, &out, &err), OBV_OK, &err);
     assert_int_equal(obv_macro_index_end(&w, &out, &err), OBV_E_INTERNAL);
     assert_code(obv_macro_index_flush(&w, &out, &err), OBV_OK, &err);
@@ -291,6 +298,73 @@ static void the_merged_index_is_oceanbases_bytes_both_ways(void **state)
     obv_buf_fini(&b);
 }
 
+static void metas_that_oceanbase_refuses_are_not_written(void **state)
+{
+    (void)state;
+    obv_err err = {0};
+    obv_buf b = obv_buf_heap(16 << 20);
+    obv_buf index = obv_buf_heap(1 << 20);
+    const obv_pg_key pg = {1100611139453781, 3, 0};
+    const obv_pg_key negative = {1100611139453781, -1, 0};
+    obv_meta_files f = obv_meta_files_of(1);
+    assert_int_equal(obv_meta_files_add(&f, &negative, golden_hex("00"), &b, &index, NULL, &err), OBV_E_INVAL);
+    obv_meta_files_fini(&f);
+    f = obv_meta_files_of(-1);
+    assert_int_equal(obv_meta_files_add(&f, &pg, golden_hex("00"), &b, &index, NULL, &err), OBV_E_INVAL);
+    obv_meta_files_fini(&f);
+    obv_meta_index entry = {.meta_type = OBV_META_TYPE_PG_INFO, .pg = pg, .len = 1, .task_id = -1};
+    assert_int_equal(obv_put_merged_meta_index(&b, &entry, 1, &err), OBV_E_INVAL);
+    entry.task_id = 0;
+    entry.meta_type = 5;
+    assert_int_equal(obv_put_merged_meta_index(&b, &entry, 1, &err), OBV_E_INVAL);
+    assert_int_equal(b.len, 0);
+    obv_buf_fini(&b);
+    obv_buf_fini(&index);
+}
+
+/* The largest record that is taken for a PG still fits when its schema version grows at the end of the set. */
+static void a_record_that_is_accepted_fits_its_block(void **state)
+{
+    (void)state;
+    obv_err err = {0};
+    obv_buf meta = obv_buf_heap(16 << 20);
+    obv_buf index = obv_buf_heap(1 << 20);
+    const obv_pg_key pg = {1100611139453781, 3, 0};
+    uint8_t *body = calloc(1, OBV_PG_RECORD_BODY_MAX + 10);
+    assert_non_null(body);
+    obv_meta_files f = obv_meta_files_of(1);
+    assert_code(obv_meta_files_add(&f, &pg, (obv_span){body, OBV_PG_RECORD_BODY_MAX + 9}, &meta, &index, NULL, &err),
+                OBV_OK, &err);
+    assert_int_equal(
+        obv_meta_files_add(&f, &pg, (obv_span){body, OBV_PG_RECORD_BODY_MAX + 10}, &meta, &index, NULL, &err),
+        OBV_E_LIMIT);
+    obv_meta_files_fini(&f);
+    free(body);
+
+    /* and one that is larger is refused when it is made */
+    meta_copy c = copy_of("data/backup_meta_file_1.bin", "data/backup_meta_index_file_1.bin");
+    obv_meta_object o;
+    obv_pg_record_reader rec;
+    const size_t at = (size_t)c.entries[0].offset;
+    assert_code(obv_meta_object_parse((obv_span){c.file.p + at, c.file.len - at}, &o, &err), OBV_OK, &err);
+    assert_code(obv_pg_record_parse(o.body, &rec, &err), OBV_OK, &err);
+    obv_pg_record_part part;
+    assert_code(obv_pg_record_next_partition(&rec, &part, &err), OBV_OK, &err);
+    const size_t n = OBV_PG_RECORD_BODY_MAX / part.store.bytes.len;
+    obv_record_partition *parts = calloc(n, sizeof *parts);
+    assert_non_null(parts);
+    for (size_t i = 0; i < n; i++)
+        parts[i].store_meta = part.store.bytes;
+    meta.len = 0;
+    assert_int_equal(obv_put_pg_record_body(&meta, &(obv_pg_record){rec.pg.bytes, parts, n}, 0, &err), OBV_E_LIMIT);
+    meta.len = 0;
+    assert_code(obv_put_pg_record_body(&meta, &(obv_pg_record){rec.pg.bytes, parts, n / 2}, 0, &err), OBV_OK, &err);
+    free(parts);
+    drop(&c);
+    obv_buf_fini(&meta);
+    obv_buf_fini(&index);
+}
+
 /* ---- damage */
 
 static int ignore_index(void *ctx, const obv_meta_index *e)
@@ -447,6 +521,8 @@ static void paths_are_those_of_oceanbase(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(metas_that_oceanbase_refuses_are_not_written),
+        cmocka_unit_test(a_record_that_is_accepted_fits_its_block),
         cmocka_unit_test(macroblock_files_are_oceanbases_bytes_both_ways),
         cmocka_unit_test(an_index_with_a_gap_is_neither_written_nor_read),
         cmocka_unit_test(a_gap_in_a_finished_index_is_damage),

@@ -342,6 +342,23 @@ static void entries_that_oceanbase_refuses_are_not_written(void **state)
     obv_set_file_info set = set_file();
     set.backup_dest[0] = 0;
     assert_int_equal(obv_put_set_file_infos(&b, &set, 1, &err), OBV_E_INVAL);
+    set = set_file();
+    set.encryption_mode = 5;
+    assert_int_equal(obv_put_set_file_infos(&b, &set, 1, &err), OBV_E_INVAL);
+    obv_backup_info info = BACKUPS[0];
+    info.encryption_mode = 5;
+    assert_int_equal(obv_put_backup_infos(&b, &info, 1, &err), OBV_E_INVAL);
+    info = BACKUPS[0];
+    info.status = 3;
+    assert_int_equal(obv_put_backup_infos(&b, &info, 1, &err), OBV_E_INVAL);
+    const obv_tenant_locality nowhere = {.tenant_id = 1001,
+                                         .set_id = 1,
+                                         .snapshot_version = T0,
+                                         .compat_mode = -1,
+                                         .tenant_name = "t",
+                                         .locality = "FULL{1}@z1",
+                                         .primary_zone = "z1"};
+    assert_int_equal(obv_put_tenant_locality(&b, &nowhere, &err), OBV_E_INVAL);
     const obv_pg_key negative = {1100611139453781, -1, 0};
     assert_int_equal(obv_put_pg_list(&b, &negative, 1, &err), OBV_E_INVAL);
     assert_int_equal(b.len, 0);
