@@ -348,6 +348,8 @@ static void an_error_inside_a_stream_can_be_called_again(void **state)
     assert_code(obv_observer_fetch_pg_info(r.source, &r.pg.key, NULL, &info, &r.err), OBV_OK, &r.err);
     obv_observer_pg_info_fini(&info);
     assert_int_equal(atomic_load(&r.server.requests), requests + 1);
+    for (int i = 0; i < 2000 && atomic_load(&r.server.aborts) == 0; i++)
+        usleep(1000);
     assert_int_equal(atomic_load(&r.server.aborts), 1);
     r.source->ops->close_pg(pg);
     rig_stop(&r);
