@@ -261,6 +261,8 @@ void obv_tx_drop(obv_tx *tx)
         (void)sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
 }
 
+int64_t obv_db_changes(const obv_db *db) { return sqlite3_total_changes64(db->h); }
+
 /* ---- open */
 
 static obv_code migrate(obv_db *db, const char *const *migrations, size_t count, obv_err *err)

@@ -83,5 +83,7 @@ OBV_CHECK obv_code obv_tx_begin(obv_db *db, obv_tx *tx, obv_err *err);
 /** Durable on OBV_OK when it is the outermost one. */
 OBV_CHECK obv_code obv_tx_commit(obv_tx *tx, obv_err *err);
 void obv_tx_drop(obv_tx *tx); /* for OBV_AUTO */
+/** Rows changed since the database was opened: unchanged means that nothing was written. */
+int64_t obv_db_changes(const obv_db *db);
 
 #endif

@@ -1,4 +1,5 @@
 #include "cluster/sql_priv.h"
+#include "format/ob/keys.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,32 +9,44 @@ enum { TYPE_SYS_VIEW = 1, TYPE_VIRTUAL = 2, TYPE_VIEW = 4, TYPE_INDEX = 5, TYPE_
 enum { INDEX_GLOBAL = 3, INDEX_GLOBAL_UNIQUE = 4, INDEX_AVAILABLE = 2 };
 #define NOT_DROPPED (-1)
 
-/* A table or tablegroup that has partitions of its own, by id. */
+/* A table or tablegroup that has partitions of its own, by id; or a table whose partitions lie in a tablegroup's. */
 typedef struct owner {
     uint64_t id;
     int64_t part_level;
+    uint64_t bound_to; /* the tablegroup, 0 = partitions of its own */
 } owner;
 typedef struct owners {
     owner *v;
     size_t n, cap;
 } owners;
 
+/* Which partition of the tablegroup a bound table's first-level partition lies in. */
+typedef struct mapping {
+    uint64_t table_id;
+    int64_t part_id, pg_part_id;
+} mapping;
+typedef struct mappings {
+    mapping *v;
+    size_t n, cap;
+} mappings;
+
 /* Where a page ended. */
 typedef struct page {
     void *list;
     const owners *owners;
+    mappings *mappings; /* filled by the first level, used by the second; in the order of the rows */
     obv_pgs *pgs;
     uint64_t last_table;
     int64_t last_part, last_sub;
     uint64_t rows;
 } page;
 
-static obv_code add_owner(owners *l, uint64_t id, int64_t level, obv_err *err)
+static obv_code add_owner(owners *l, uint64_t id, int64_t level, uint64_t bound_to, obv_err *err)
 {
     owner *o = obv_list_add(l, sizeof *o, err);
     if (!o)
         return OBV_E_NOMEM;
-    *o = (owner){id, level};
+    *o = (owner){id, level, bound_to};
     return OBV_OK;
 }
 
@@ -53,14 +66,14 @@ static int owner_cmp(const void *a, const void *b)
 
 static const owner *find_owner(const owners *l, uint64_t id)
 {
-    const owner key = {id, 0};
+    const owner key = {.id = id};
     return l->n ? bsearch(&key, l->v, l->n, sizeof key, owner_cmp) : NULL;
 }
 
 static obv_code take_table(void *ctx, const obv_mysql_row *r, obv_err *err)
 {
     page *p = ctx;
-    int64_t type, index_type, index_status, level, binding, dropped;
+    int64_t type, index_type, index_status, level, binding, dropped, group;
     uint64_t id;
     OBV_TRY(obv_mysql_u64(r, 0, &id, err));
     OBV_TRY(obv_mysql_i64(r, 1, &type, err));
@@ -69,19 +82,22 @@ static obv_code take_table(void *ctx, const obv_mysql_row *r, obv_err *err)
     OBV_TRY(obv_mysql_i64(r, 4, &level, err));
     OBV_TRY(obv_mysql_i64(r, 5, &binding, err));
     OBV_TRY(obv_mysql_i64(r, 6, &dropped, err));
+    OBV_TRY(obv_mysql_i64(r, 7, &group, err));
     p->rows++;
     p->last_table = id;
     if (type == TYPE_SYS_VIEW || type == TYPE_VIRTUAL || type == TYPE_VIEW || type == TYPE_MATERIALIZED)
         return OBV_OK;
-    if (binding || dropped != NOT_DROPPED)
+    if (dropped != NOT_DROPPED)
         return OBV_OK;
+    if (binding)
+        return group > 0 ? add_owner(p->list, id, level, (uint64_t)group, err) : OBV_OK;
     if (type == TYPE_INDEX) {
         if (index_type != INDEX_GLOBAL && index_type != INDEX_GLOBAL_UNIQUE)
             return OBV_OK;
         if (index_status != INDEX_AVAILABLE)
             return OBV_OK;
     }
-    return add_owner(p->list, id, level, err);
+    return add_owner(p->list, id, level, 0, err);
 }
 
 static obv_code take_tablegroup(void *ctx, const obv_mysql_row *r, obv_err *err)
@@ -97,35 +113,61 @@ static obv_code take_tablegroup(void *ctx, const obv_mysql_row *r, obv_err *err)
     p->last_table = id;
     if (!binding || dropped != NOT_DROPPED)
         return OBV_OK;
-    return add_owner(p->list, id, level, err);
+    return add_owner(p->list, id, level, 0, err);
 }
 
 static obv_code take_part(void *ctx, const obv_mysql_row *r, obv_err *err)
 {
     page *p = ctx;
     uint64_t table;
-    int64_t part, dropped;
+    int64_t part, dropped, mapped;
     OBV_TRY(obv_mysql_u64(r, 0, &table, err));
     OBV_TRY(obv_mysql_i64(r, 1, &part, err));
     OBV_TRY(obv_mysql_i64(r, 2, &dropped, err));
+    OBV_TRY(obv_mysql_i64(r, 3, &mapped, err));
     p->rows++;
     p->last_table = table;
     p->last_part = part;
     const owner *o = find_owner(p->owners, table);
-    if (!o || o->part_level != 1 || dropped != NOT_DROPPED)
+    if (!o || dropped != NOT_DROPPED)
         return OBV_OK;
+    if (o->bound_to && o->part_level == 2) {
+        mapping *m = obv_list_add(p->mappings, sizeof *m, err);
+        if (!m)
+            return OBV_E_NOMEM;
+        *m = (mapping){table, part, mapped};
+        return OBV_OK;
+    }
+    if (o->part_level != 1)
+        return OBV_OK;
+    if (o->bound_to)
+        return mapped >= 0 ? add_pg(p->pgs, o->bound_to, mapped, err) : OBV_OK;
     return add_pg(p->pgs, table, part, err);
+}
+
+static int mapping_cmp(const void *a, const void *b)
+{
+    const mapping *x = a, *y = b;
+    if (x->table_id != y->table_id)
+        return x->table_id < y->table_id ? -1 : 1;
+    return x->part_id < y->part_id ? -1 : x->part_id > y->part_id;
+}
+
+static int64_t two_level(int64_t part, int64_t sub)
+{
+    return (int64_t)(((uint64_t)part << 32 | (uint64_t)sub) | UINT64_C(1) << 28 | UINT64_C(1) << 60);
 }
 
 static obv_code take_sub_part(void *ctx, const obv_mysql_row *r, obv_err *err)
 {
     page *p = ctx;
     uint64_t table;
-    int64_t part, sub, dropped;
+    int64_t part, sub, dropped, mapped;
     OBV_TRY(obv_mysql_u64(r, 0, &table, err));
     OBV_TRY(obv_mysql_i64(r, 1, &part, err));
     OBV_TRY(obv_mysql_i64(r, 2, &sub, err));
     OBV_TRY(obv_mysql_i64(r, 3, &dropped, err));
+    OBV_TRY(obv_mysql_i64(r, 4, &mapped, err));
     p->rows++;
     p->last_table = table;
     p->last_part = part;
@@ -133,8 +175,13 @@ static obv_code take_sub_part(void *ctx, const obv_mysql_row *r, obv_err *err)
     const owner *o = find_owner(p->owners, table);
     if (!o || o->part_level != 2 || dropped != NOT_DROPPED)
         return OBV_OK;
-    const uint64_t id = ((uint64_t)part << 32 | (uint64_t)sub) | UINT64_C(1) << 28 | UINT64_C(1) << 60;
-    return add_pg(p->pgs, table, (int64_t)id, err);
+    if (!o->bound_to)
+        return add_pg(p->pgs, table, two_level(part, sub), err);
+    const mapping key = {table, part, 0};
+    const mapping *m = p->mappings->n ? bsearch(&key, p->mappings->v, p->mappings->n, sizeof key, mapping_cmp) : NULL;
+    if (!m || m->pg_part_id < 0 || mapped < 0)
+        return OBV_OK;
+    return add_pg(p->pgs, o->bound_to, two_level(m->pg_part_id, mapped), err);
 }
 
 static obv_code list_owners(obv_cluster *c, uint64_t tenant, owners *out, obv_err *err)
@@ -142,11 +189,12 @@ static obv_code list_owners(obv_cluster *c, uint64_t tenant, owners *out, obv_er
     page p = {.list = out};
     do {
         p.rows = 0;
-        OBV_TRY(sql_query(c, 7, OBV_CLUSTER_PAGE, take_table, &p, err,
-                          "SELECT table_id, table_type, index_type, index_status, part_level, binding,"
-                          " drop_schema_version FROM oceanbase.__all_virtual_table WHERE tenant_id = %llu AND"
-                          " table_id > %llu ORDER BY table_id LIMIT %u",
-                          (unsigned long long)tenant, (unsigned long long)p.last_table, OBV_CLUSTER_PAGE));
+        OBV_TRY(sql_query(
+            c, 8, OBV_CLUSTER_PAGE, take_table, &p, err,
+            "SELECT table_id, table_type, index_type, index_status, part_level, binding,"
+            " drop_schema_version, tablegroup_id FROM oceanbase.__all_virtual_table WHERE tenant_id = %llu AND"
+            " table_id > %llu ORDER BY table_id LIMIT %u",
+            (unsigned long long)tenant, (unsigned long long)p.last_table, OBV_CLUSTER_PAGE));
     } while (p.rows == OBV_CLUSTER_PAGE);
     p.last_table = 0;
     do {
@@ -162,27 +210,29 @@ static obv_code list_owners(obv_cluster *c, uint64_t tenant, owners *out, obv_er
     return OBV_OK;
 }
 
-static obv_code list_partitions(obv_cluster *c, uint64_t tenant, const owners *own, obv_pgs *out, obv_err *err)
+static obv_code list_partitions(obv_cluster *c, uint64_t tenant, const owners *own, mappings *map, obv_pgs *out,
+                                obv_err *err)
 {
     for (size_t i = 0; i < own->n; i++)
-        if (own->v[i].part_level == 0)
+        if (own->v[i].part_level == 0 && !own->v[i].bound_to)
             OBV_TRY(add_pg(out, own->v[i].id, 0, err));
-    page p = {.owners = own, .pgs = out, .last_part = -1};
+    page p = {.owners = own, .mappings = map, .pgs = out, .last_part = -1};
     do {
         p.rows = 0;
-        OBV_TRY(sql_query(c, 3, OBV_CLUSTER_PAGE, take_part, &p, err,
-                          "SELECT table_id, part_id, drop_schema_version FROM oceanbase.__all_virtual_part"
-                          " WHERE tenant_id = %llu AND (table_id > %llu OR (table_id = %llu AND part_id > %lld))"
-                          " ORDER BY table_id, part_id LIMIT %u",
-                          (unsigned long long)tenant, (unsigned long long)p.last_table,
-                          (unsigned long long)p.last_table, (long long)p.last_part, OBV_CLUSTER_PAGE));
+        OBV_TRY(sql_query(
+            c, 4, OBV_CLUSTER_PAGE, take_part, &p, err,
+            "SELECT table_id, part_id, drop_schema_version, mapping_pg_part_id FROM oceanbase.__all_virtual_part"
+            " WHERE tenant_id = %llu AND (table_id > %llu OR (table_id = %llu AND part_id > %lld))"
+            " ORDER BY table_id, part_id LIMIT %u",
+            (unsigned long long)tenant, (unsigned long long)p.last_table, (unsigned long long)p.last_table,
+            (long long)p.last_part, OBV_CLUSTER_PAGE));
     } while (p.rows == OBV_CLUSTER_PAGE);
     p.last_table = 0;
     p.last_part = p.last_sub = -1;
     do {
         p.rows = 0;
-        OBV_TRY(sql_query(c, 4, OBV_CLUSTER_PAGE, take_sub_part, &p, err,
-                          "SELECT table_id, part_id, sub_part_id, drop_schema_version"
+        OBV_TRY(sql_query(c, 5, OBV_CLUSTER_PAGE, take_sub_part, &p, err,
+                          "SELECT table_id, part_id, sub_part_id, drop_schema_version, mapping_pg_sub_part_id"
                           " FROM oceanbase.__all_virtual_sub_part WHERE tenant_id = %llu AND (table_id > %llu OR"
                           " (table_id = %llu AND part_id > %lld) OR"
                           " (table_id = %llu AND part_id = %lld AND sub_part_id > %lld))"
@@ -257,15 +307,44 @@ obv_code sql_replicas(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv_er
     return OBV_OK;
 }
 
+/* A tablegroup without tables shows its partitions in no schema table: they are taken as registered. */
+static obv_code add_unseen_groups(obv_cluster *c, uint64_t tenant, const owners *own, obv_pgs *out, obv_err *err)
+{
+    OBV_AUTO(obv_replicas_fini) obv_replicas reps = {0};
+    bool read = false;
+    obv_pgs_sort(out);
+    const size_t known = out->n;
+    for (size_t i = 0; i < own->n; i++) {
+        size_t at = 0;
+        if (own->v[i].bound_to || !obv_table_id_is_tablegroup(own->v[i].id))
+            continue;
+        while (at < known && out->v[at].table_id != own->v[i].id)
+            at++;
+        if (at < known)
+            continue;
+        if (!read)
+            OBV_TRY(list_replicas(c, "__all_virtual_meta_table", tenant, &reps, err));
+        read = true;
+        for (size_t k = 0; k < reps.n; k++)
+            if (reps.v[k].table_id == own->v[i].id)
+                OBV_TRY(add_pg(out, reps.v[k].table_id, reps.v[k].partition_id, err));
+    }
+    return OBV_OK;
+}
+
 obv_code sql_pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err)
 {
     OBV_AUTO(obv_replicas_fini) obv_replicas sys = {0};
     owners own = {0};
+    mappings map = {0};
     out->n = 0;
     obv_code code = list_owners(c, tenant, &own, err);
     if (code == OBV_OK)
-        code = list_partitions(c, tenant, &own, out, err);
+        code = list_partitions(c, tenant, &own, &map, out, err);
+    if (code == OBV_OK)
+        code = add_unseen_groups(c, tenant, &own, out, err);
     free(own.v);
+    free(map.v);
     OBV_TRY(code);
     /* the tenant's sys PGs are registered in the root table; user PGs come from the schema alone */
     OBV_TRY(list_replicas(c, "__all_root_table", tenant, &sys, err));

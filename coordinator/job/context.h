@@ -40,9 +40,16 @@ struct obv_job_ctx {
     obv_clock clock;
     const obv_settings *cfg;
     obv_clusters clusters;
+    struct {
+        char id[32];
+        int64_t until_ns;
+    } pauses[64]; /* jobs that are not to be stepped before then */
     void *memory; /* of the machine, between steps; may be lost at any time */
     void (*memory_free)(void *memory);
 };
+
+/** Whatever changes, the job's next step comes no sooner than this: for steps that ask another system. */
+void obv_ctx_pause(obv_job_ctx *x, const char *job_id, uint32_t ms);
 
 static inline int64_t obv_ctx_now(const obv_job_ctx *x) { return obv_clock_us(&x->clock); }
 

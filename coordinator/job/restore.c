@@ -19,6 +19,7 @@
 #define ISSUE_MAX_US (5 * 60 * OBV_US_PER_S)
 #define UNSEEN_MAX_US (2 * 60 * OBV_US_PER_S)
 #define STALL_MAX_US (6 * 3600 * OBV_US_PER_S)
+#define POLL_MS 1000u
 #define NOT_ALLOWED (-4179)
 
 /* ---- begin */
@@ -206,6 +207,8 @@ static obv_code step_wait(obv_job_ctx *x, obv_cluster *target, const obv_job *jo
     if (now - job->phase_at > WAIT_MAX_US)
         return obv_fail(err, OBV_E_PRECONDITION, 0, "the target's clock did not pass the wanted time by 10 s in %d min",
                         (int)(WAIT_MAX_US / OBV_US_PER_S / 60));
+    if (now >= from)
+        obv_ctx_pause(x, job->id, 1000);
     *again_ms = now >= from ? 1000 : from - now > OBV_US_PER_S ? 1000 : (uint32_t)((from - now) / 1000) + 1;
     return OBV_OK;
 }
@@ -238,7 +241,8 @@ static obv_code step_issue(obv_job_ctx *x, obv_cluster *target, const obv_job *j
     const bool refused = abs(err->sys) == -NOT_ALLOWED; /* clocks of the target's servers differ a little */
     if ((refused || OBV_IS_RETRYABLE(code)) && obv_ctx_now(x) - job->phase_at < ISSUE_MAX_US) {
         OBV_WARN_OF(err, "the target did not take the restore yet");
-        *again_ms = 2000;
+        obv_ctx_pause(x, job->id, POLL_MS);
+        *again_ms = POLL_MS;
         return OBV_OK;
     }
     return code == OBV_OK || !OBV_IS_RETRYABLE(code)
@@ -254,7 +258,8 @@ static obv_code step_running(obv_job_ctx *x, obv_cluster *target, const obv_job 
 {
     obv_restore_progress p;
     const int64_t now = obv_ctx_now(x);
-    *again_ms = 2000;
+    *again_ms = POLL_MS;
+    obv_ctx_pause(x, job->id, POLL_MS);
     OBV_TRY(target->ops->restore_progress(target, r->external_id, r->new_tenant, &p, err));
     if (!is_ours(r, &p)) {
         if (now - r->issued_at < UNSEEN_MAX_US)

@@ -10,7 +10,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define JOBS_MAX 64u
 #define TROUBLE_MS 3000u
@@ -50,6 +52,30 @@ static obv_job_step *machine_of(obv_job_kind kind)
     return NULL;
 }
 
+void obv_ctx_pause(obv_job_ctx *x, const char *job_id, uint32_t ms)
+{
+    const size_t n = sizeof x->pauses / sizeof *x->pauses;
+    size_t at = 0;
+    while (at + 1 < n && x->pauses[at].id[0] && strcmp(x->pauses[at].id, job_id) != 0)
+        at++;
+    (void)snprintf(x->pauses[at].id, sizeof x->pauses[at].id, "%s", job_id);
+    x->pauses[at].until_ns = obv_clock_ns(&x->clock) + (int64_t)ms * OBV_NS_PER_MS;
+}
+
+/* Milliseconds that a job is still to be left alone; forgets pauses that are over. */
+static uint32_t pause_left(obv_job_ctx *x, const char *job_id)
+{
+    const int64_t now = obv_clock_ns(&x->clock);
+    for (size_t i = 0; i < sizeof x->pauses / sizeof *x->pauses; i++) {
+        if (strcmp(x->pauses[i].id, job_id) != 0)
+            continue;
+        if (x->pauses[i].until_ns > now)
+            return (uint32_t)((x->pauses[i].until_ns - now) / OBV_NS_PER_MS) + 1;
+        x->pauses[i].id[0] = 0;
+    }
+    return 0;
+}
+
 static obv_code step_one(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms, obv_err *err)
 {
     obv_err why = {0};
@@ -60,6 +86,7 @@ static obv_code step_one(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms,
     if (code != OBV_OK && OBV_IS_RETRYABLE(code) && !late) {
         OBV_WARN_EVERY(10, "%s in %s waits: %s", job->id, job->phase, why.msg);
         *again_ms = TROUBLE_MS;
+        obv_ctx_pause(x, job->id, TROUBLE_MS);
         code = OBV_OK;
     } else if (code != OBV_OK) {
         OBV_ERROR_OF(&why, "%s fails in %s", job->id, job->phase);
@@ -76,8 +103,11 @@ obv_code obv_runner_pass(obv_job_ctx *x, obv_job_kind kind, uint32_t *again_ms, 
     *again_ms = 5000;
     obv_code code = jobs ? obv_job_running(x->s, kind, jobs, JOBS_MAX, &n, err) : obv_fail(err, OBV_E_NOMEM, 0, "jobs");
     for (size_t i = 0; i < n && code == OBV_OK; i++) {
-        uint32_t ms = 1000;
-        code = step_one(x, &jobs[i], &ms, err);
+        uint32_t ms = pause_left(x, jobs[i].id);
+        if (ms == 0) {
+            ms = 1000;
+            code = step_one(x, &jobs[i], &ms, err);
+        }
         if (ms < *again_ms)
             *again_ms = ms;
     }

@@ -242,8 +242,7 @@ obv_code obv_restore_save(obv_state *s, const obv_restore *r, obv_err *err)
         obv_db_s(r->new_tenant), obv_db_i(r->until_us), obv_db_s(r->pools), obv_db_s(r->locality),
         obv_db_s(r->primary_zone), obv_db_i(r->set_id), obv_db_i(r->round), obv_db_s(r->status), obv_db_i(r->pgs),
         obv_db_i(r->pgs_done), obv_db_i(r->blocks), obv_db_i(r->blocks_done), obv_db_i(r->issued_at),
-        obv_db_i(r->last_job_id),
-        obv_db_s(r->info)));
+        obv_db_i(r->last_job_id), obv_db_s(r->info)));
     return obv_state_commit(&tx, err);
 }
 

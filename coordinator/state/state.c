@@ -13,6 +13,7 @@ struct obv_state {
     pthread_mutex_t wait_lock;
     pthread_cond_t changed;
     uint64_t commits;
+    int64_t changes; /* rows changed so far: a commit that changed none wakes nobody */
 };
 
 obv_code obv_state_open(const char *dir, obv_state **out, obv_err *err)
@@ -76,9 +77,12 @@ obv_code obv_state_commit(obv_state_tx *tx, obv_err *err)
 {
     obv_state *s = tx->s;
     const obv_code code = obv_tx_commit(&tx->tx, err);
+    const int64_t changes = obv_db_changes(s->db);
+    const bool changed = changes != s->changes;
+    s->changes = changes;
     tx->s = NULL;
     (void)pthread_mutex_unlock(&s->lock);
-    if (code == OBV_OK)
+    if (code == OBV_OK && changed)
         obv_state_wake(s);
     return code;
 }
