@@ -2,7 +2,7 @@
 
 #include <arpa/inet.h>
 
-enum { DEFAULT_STREAMS = 2, DEFAULT_TIMEOUT_MS = 30000, DEFAULT_READ_AHEAD = 8 };
+enum { DEFAULT_STREAMS = 2, DEFAULT_TIMEOUT_MS = 30000, DEFAULT_READ_AHEAD = 8, DEFAULT_PG_METAS_MIB = 1024 };
 
 static void observer_close(obv_source *s)
 {
@@ -31,6 +31,7 @@ obv_code obv_observer_open(const obv_observer_config *cfg, obv_source **out, obv
     full.streams = cfg->streams ? cfg->streams : DEFAULT_STREAMS;
     full.timeout_ms = cfg->timeout_ms ? cfg->timeout_ms : DEFAULT_TIMEOUT_MS;
     full.read_ahead_blocks = cfg->read_ahead_blocks ? cfg->read_ahead_blocks : DEFAULT_READ_AHEAD;
+    full.pg_metas_mib = cfg->pg_metas_mib ? cfg->pg_metas_mib : DEFAULT_PG_METAS_MIB;
     if (!cfg->ip || inet_pton(AF_INET, cfg->ip, &ip) != 1)
         return obv_fail(err, OBV_E_INVAL, 0, "observer: '%s' is no IPv4 address", cfg->ip ? cfg->ip : "");
     if (full.cluster_id <= 0 || full.read_ahead_blocks > OBV_OBSERVER_REFS_MAX)

@@ -19,6 +19,7 @@ typedef struct obv_observer_config {
     uint32_t timeout_ms; /* per call; 0 = 30,000 */
     uint32_t
         read_ahead_blocks; /* blocks named by one request, 1..128; 0 = 8; each takes OBV_SOURCE_BLOCK_MAX of memory */
+    uint32_t pg_metas_mib; /* most memory for block lists and metas of one open PG, 16 bytes a block; 0 = 1024 */
 } obv_observer_config;
 
 /** Opens the driver; connects lazily. Close with (*out)->ops->close(*out). OBV_E_INVAL, OBV_E_NOMEM. */

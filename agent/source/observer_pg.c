@@ -64,22 +64,31 @@ static obv_code fetch_positions(obv_source_pg *pg, obv_err *err)
     return code;
 }
 
-static void drop_table(obv_observer_table *t)
+static void drop_metas(obv_source_pg *pg, obv_observer_table *t)
+{
+    pg->metas_left += t->stream.cap;
+    obv_buf_fini(&t->stream);
+}
+
+static void drop_table(obv_source_pg *pg, obv_observer_table *t)
 {
     if (t)
-        obv_buf_fini(&t->stream);
+        drop_metas(pg, t);
     free(t);
 }
 
-/* Base meta and block list of one sstable, kept in t. */
-static obv_code fetch_base_meta(const obv_source_pg *pg, obv_observer_table *t, obv_err *err)
+/* Base meta and block list of one sstable, kept in t; drop_metas gives their memory back. */
+static obv_code fetch_base_meta(obv_source_pg *pg, obv_observer_table *t, obv_err *err)
 {
     uint8_t room[512];
     obv_buf arg = obv_buf_fixed(room, sizeof room);
     obv_rpc_put_base_meta_arg(&arg, t->choice.key_bytes);
     OBV_TRY(obv_buf_check(&arg, "table key", err));
-    t->stream = obv_buf_heap(OBV_OBSERVER_BASE_META_MAX);
-    OBV_TRY(obv_observer_rpc_stream(pg->o->rpc, OBV_RPC_BASE_META, obv_buf_span(&arg), pg->cancel, &t->stream, err));
+    t->stream = obv_buf_heap(pg->metas_left);
+    const obv_code code =
+        obv_observer_rpc_stream(pg->o->rpc, OBV_RPC_BASE_META, obv_buf_span(&arg), pg->cancel, &t->stream, err);
+    pg->metas_left -= t->stream.cap;
+    OBV_TRY(code);
     OBV_TRY(obv_rpc_base_meta_parse(obv_buf_span(&t->stream), &t->base, err));
     t->first_pair = t->base.pairs;
     if (t->base.meta.index_id != t->choice.key.table_id)
@@ -130,7 +139,7 @@ static obv_code read_keys(const obv_partition_store_meta *store, uint64_t index_
  * A merge has made a major behind the PG's position already, and nothing shows that all minors between the two majors
  * are still there. Only if both hold the same blocks, none can be missing.
  */
-static obv_code check_overtaken(const obv_source_pg *pg, const obv_observer_table *major, const obv_choice_table *newer,
+static obv_code check_overtaken(obv_source_pg *pg, const obv_observer_table *major, const obv_choice_table *newer,
                                 obv_err *err)
 {
     obv_observer_table t = {.choice = *newer};
@@ -142,7 +151,7 @@ static obv_code check_overtaken(const obv_source_pg *pg, const obv_observer_tabl
         code = obv_fail(err, OBV_E_PG_CHANGED, 0,
                         "index %" PRIu64 ": a merge to version %" PRId64 " has overtaken the PG's position %" PRId64,
                         newer->key.table_id, newer->key.versions.snapshot_version, pg->pg.data.publish_version);
-    obv_buf_fini(&t.stream);
+    drop_metas(pg, &t);
     return code;
 }
 
@@ -182,7 +191,7 @@ static obv_code add_index(obv_source_pg *pg, uint32_t partition, obv_choice_tabl
             *(obv_observer_table **)t[i].owner = NULL;
     }
     for (size_t i = 0; i < fetched; i++)
-        drop_table(made[i]);
+        drop_table(pg, made[i]);
     free(made);
     return code;
 }
@@ -308,6 +317,7 @@ obv_code obv_observer_open_pg(obv_source *s, const obv_pg_key *key, const obv_ca
     pg->key = *key;
     pg->info = obv_buf_heap(OBV_OBSERVER_INFO_MAX);
     pg->partitions = obv_buf_heap(OBV_OBSERVER_PARTITIONS_MAX);
+    pg->metas_left = (size_t)pg->o->cfg.pg_metas_mib << 20;
     obv_choice_facts facts = {0};
     obv_code code = fetch_positions(pg, &local);
     if (code == OBV_OK)
@@ -334,7 +344,7 @@ void obv_observer_close_pg(obv_source_pg *pg)
     if (pg->read_any && !pg->unfit) /* a resumed copy need not have asked for every block */
         obv_observer_unsuspect(pg->o, &pg->key);
     for (size_t i = 0; i < pg->table_count; i++)
-        drop_table(pg->tables[i]);
+        drop_table(pg, pg->tables[i]);
     free(pg->tables);
     free(pg->metas_partitions);
     free(pg->metas_tables);

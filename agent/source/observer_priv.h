@@ -10,7 +10,6 @@
 
 #define OBV_OBSERVER_INFO_MAX (8u << 20)        /* bytes of a PG info answer */
 #define OBV_OBSERVER_PARTITIONS_MAX (64u << 20) /* bytes of all partition infos of a PG */
-#define OBV_OBSERVER_BASE_META_MAX (1u << 30)   /* bytes of one sstable's base meta and block list */
 #define OBV_OBSERVER_PG_TABLES_MAX (1u << 20)   /* sstables of one PG */
 #define OBV_OBSERVER_REFS_MAX 128u              /* blocks that one request may name */
 #define OBV_OBSERVER_SUSPECTS 256u
@@ -43,6 +42,7 @@ struct obv_source_pg {
     obv_buf partitions; /* partition infos; store metas and table keys point into it */
     obv_observer_table **tables;
     size_t table_count, table_cap;
+    size_t metas_left; /* bytes that block lists and metas may still take */
     obv_source_metas metas;
     obv_source_partition *metas_partitions;
     obv_source_table *metas_tables;

@@ -225,6 +225,35 @@ static void an_index_that_is_not_ready_is_left_out(void **state)
     rig_stop(&r);
 }
 
+static void metas_of_a_pg_have_one_bound(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 30000 }; /* their list takes more than half of the bound, and there are two of them */
+    rig r;
+    rig_start(&r, 0);
+    r.server.chunk = 1 << 20;
+    fake_block *many = calloc(BLOCKS, sizeof *many);
+    assert_non_null(many);
+    for (int i = 0; i < BLOCKS; i++)
+        many[i] = (fake_block){.data_version = 7, .data_seq = INT64_MAX - i};
+    r.source->ops->close(r.source);
+    const obv_observer_config cfg = {
+        .ip = "127.0.0.1", .rpc_port = r.server.port, .cluster_id = FAKE_CLUSTER_ID, .pg_metas_mib = 1};
+    assert_code(obv_observer_open(&cfg, &r.source, &r.err), OBV_OK, &r.err);
+    obv_source_pg *pg = NULL;
+    r.pg.tables[1].blocks = many;
+    r.pg.tables[1].block_count = BLOCKS;
+    for (int i = 0; i < 3; i++) { /* what is given back is there again */
+        assert_code(open_pg(&r, NULL, &pg), OBV_OK, &r.err);
+        r.source->ops->close_pg(pg);
+    }
+    r.pg.tables[4].blocks = many;
+    r.pg.tables[4].block_count = BLOCKS;
+    assert_code(open_pg(&r, NULL, &pg), OBV_E_LIMIT, &r.err);
+    free(many);
+    rig_stop(&r);
+}
+
 static void errors_of_the_server_have_their_classes(void **state)
 {
     (void)state;
@@ -463,6 +492,7 @@ int main(void)
         cmocka_unit_test(a_pg_that_does_not_hold_still_is_not_copied),
         cmocka_unit_test(every_part_of_its_position_counts),
         cmocka_unit_test(an_index_that_is_not_ready_is_left_out),
+        cmocka_unit_test(metas_of_a_pg_have_one_bound),
         cmocka_unit_test(errors_of_the_server_have_their_classes),
         cmocka_unit_test(a_block_that_does_not_fit_twice_is_no_coincidence),
         cmocka_unit_test(a_resumed_copy_clears_the_suspicion),
