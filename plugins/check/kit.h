@@ -20,7 +20,7 @@ enum { KIT_OPTIONS_MAX = 64, KIT_NOTES_MAX = 16, KIT_TEXT_MAX = 400, KIT_PATH_MA
 
 /* What the command line says. */
 struct kit_config {
-    char so[KIT_PATH_MAX]; /* absolute */
+    const char *so; /* absolute path */
     obv_kv options[KIT_OPTIONS_MAX];
     size_t option_count;
     obv_kv credentials[KIT_OPTIONS_MAX]; /* value: file that holds it */

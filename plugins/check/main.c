@@ -170,7 +170,8 @@ int main(int argc, char **argv)
         kit_report_list(c.cfg.json);
         return EXIT_CONFORMS;
     }
-    if (!realpath(c.plugin, c.cfg.so)) {
+    c.cfg.so = realpath(c.plugin, NULL);
+    if (!c.cfg.so) {
         (void)fprintf(stderr, "%s: %m\n", c.plugin);
         return EXIT_USAGE;
     }
