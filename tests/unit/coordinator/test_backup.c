@@ -1,0 +1,331 @@
+#include "coordinator/world.h"
+#include "format/media/info_files.h"
+#include "format/media/meta_records.h"
+#include "job/archive.h"
+#include "job/backup.h"
+#include "job/window.h"
+#include "test.h"
+
+#include <string.h>
+
+#define CP "obshop/7/incarnation_1/"
+
+typedef struct seen {
+    obv_set_file_info last;
+    size_t n;
+} seen;
+
+static int see_set(void *ctx, const obv_set_file_info *e)
+{
+    seen *s = ctx;
+    s->last = *e;
+    s->n++;
+    return 0;
+}
+
+static int count_key(void *ctx, const obv_pg_key *k)
+{
+    (void)k;
+    ++*(size_t *)ctx;
+    return 0;
+}
+
+static int count_meta(void *ctx, const obv_meta_index *e)
+{
+    (void)e;
+    ++*(size_t *)ctx;
+    return 0;
+}
+
+static seen set_list(world *w, const char *path)
+{
+    seen s = {.n = 0};
+    obv_err err = {0};
+    assert_int_equal(obv_set_file_infos_each(world_file(w, path), see_set, &s, &err), OBV_OK);
+    return s;
+}
+
+static void begin(world *w)
+{
+    world_begin(w);
+    world_repo_init(w);
+    (void)world_archive(w);
+    const int64_t at = w->now_us;
+    world_run(w, 200, world_archive_has, &at);
+}
+
+static obv_job ended(world *w, const obv_job *j)
+{
+    obv_job now;
+    obv_err err = {0};
+    world_run(w, 1500, world_job_ended, j->id);
+    assert_int_equal(obv_job_get(w->state, j->id, &now, &err), OBV_OK);
+    return now;
+}
+
+static char set_dir[128];
+static const char *in_set(world *w, uint64_t tenant, const char *name)
+{
+    static char path[256];
+    obv_set s;
+    obv_err err = {0};
+    assert_int_equal(obv_set_get(w->state, 1, &s, &err), OBV_OK);
+    (void)snprintf(set_dir, sizeof set_dir, CP "%llu/data/backup_set_1_full_%lld", (unsigned long long)tenant,
+                   (long long)s.date);
+    (void)snprintf(path, sizeof path, "%s/%s", set_dir, name);
+    return path;
+}
+
+static void a_full_set_is_made_with_all_its_files(void **state)
+{
+    (void)state;
+    world w;
+    obv_set s;
+    obv_err err = {0};
+    begin(&w);
+    const obv_job j = world_backup(&w);
+    const obv_job e = ended(&w, &j);
+    if (e.status != OBV_JOB_SUCCESS)
+        print_error("%s\n", e.result.msg);
+    assert_int_equal(e.status, OBV_JOB_SUCCESS);
+    assert_int_equal(obv_set_get(w.state, 1, &s, &err), OBV_OK);
+    assert_int_equal(s.status, OBV_SET_GOOD);
+    const seen l = set_list(&w, CP "1001/data/tenant_backup_set_file_info");
+    assert_int_equal(l.n, 1);
+    assert_int_equal(l.last.status, OBV_SET_SUCCESS);
+    assert_int_equal(l.last.result, 0);
+    assert_int_equal(l.last.file_status, OBV_SET_FILE_AVAILABLE);
+    assert_int_equal(l.last.pg_count, 10);
+    assert_int_equal(l.last.macro_block_count, 50);
+    assert_int_equal(l.last.snapshot_version, s.snapshot);
+    assert_int_equal(l.last.schema_version, w.cluster.tenants[0].schema_version);
+    assert_true(l.last.start_replay_log_ts > 0 && l.last.start_replay_log_ts < s.snapshot);
+    const seen single = set_list(&w, in_set(&w, 1001, "single_backup_set_info"));
+    assert_int_equal(single.n, 1);
+    assert_memory_equal(&single.last, &l.last, sizeof l.last);
+    assert_int_equal(set_list(&w, CP "cluster_backup_set_file_info").last.pg_count, 20);
+    size_t n = 0;
+    assert_int_equal(obv_pg_list_each(world_file(&w, in_set(&w, 1002, "backup_1/sys_pg_list")), count_key, &n, &err),
+                     OBV_OK);
+    assert_int_equal(n, 3);
+    assert_int_equal(obv_pg_list_each(world_file(&w, in_set(&w, 1002, "backup_1/normal_pg_list")), count_key, &n, &err),
+                     OBV_OK);
+    assert_int_equal(n, 10);
+    n = 0;
+    assert_int_equal(
+        obv_meta_index_file_each(world_file(&w, in_set(&w, 1002, "backup_1/meta_index_file")), count_meta, &n, &err),
+        OBV_OK);
+    assert_int_equal(n, 10);
+    obv_tenant_locality loc;
+    assert_int_equal(
+        obv_tenant_locality_parse(world_file(&w, in_set(&w, 1001, "backup_1/tenant_locality_info")), &loc, &err),
+        OBV_OK);
+    assert_string_equal(loc.locality, "FULL{1}@z1, FULL{1}@z2, FULL{1}@z3");
+    assert_string_equal(loc.primary_zone, "RANDOM");
+    OBV_AUTO(obv_window_data_fini) obv_window_data win = {0};
+    assert_int_equal(obv_window_load(&w.ctx[0], 1001, &win, &err), OBV_OK);
+    assert_int_equal(win.set_count, 1);
+    assert_int_equal(win.sets[0].snapshot, s.snapshot);
+    world_end(&w);
+}
+
+static void a_running_set_cannot_be_mistaken_for_a_good_one(void **state)
+{
+    (void)state;
+    world w;
+    obv_err err = {0};
+    begin(&w);
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w.agents[i].fail_next_pg = OBV_E_PG_CHANGED; /* keeps it busy for a while */
+    const obv_job j = world_backup(&w);
+    for (int i = 0; i < 200 && !world_has_file(&w, CP "1001/data/tenant_backup_set_file_info"); i++)
+        world_turn(&w);
+    const seen l = set_list(&w, CP "1001/data/tenant_backup_set_file_info");
+    assert_int_equal(l.last.status, OBV_SET_DOING);
+    assert_int_equal(l.last.result, OBV_RESULT_SET_RUNNING);
+    assert_int_equal(l.last.file_status, OBV_SET_FILE_COPYING);
+    OBV_AUTO(obv_window_data_fini) obv_window_data win = {0};
+    assert_int_equal(obv_window_load(&w.ctx[0], 1001, &win, &err), OBV_OK);
+    assert_int_equal(win.set_count, 0);
+    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    world_end(&w);
+}
+
+static void a_backup_needs_archiving_that_is_doing(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    world_begin(&w);
+    world_repo_init(&w);
+    obv_job_ctx *x = &w.ctx[OBV_JOB_BACKUP];
+    assert_int_equal(obv_backup_begin(x, &w.cluster.base, "", &j, &err), OBV_E_PRECONDITION);
+    (void)world_archive(&w);
+    assert_int_equal(obv_backup_begin(x, &w.cluster.base, "", &j, &err), OBV_E_PRECONDITION);
+    assert_non_null(strstr(err.msg, "BEGINNING"));
+    const int64_t at = w.now_us;
+    world_run(&w, 200, world_archive_has, &at);
+    assert_int_equal(obv_backup_begin(x, &w.cluster.base, "night", &j, &err), OBV_OK);
+    obv_job other;
+    assert_int_equal(obv_backup_begin(x, &w.cluster.base, "night", &other, &err), OBV_OK);
+    assert_string_equal(other.id, j.id);
+    assert_int_equal(obv_backup_begin(x, &w.cluster.base, "", &other, &err), OBV_E_BUSY);
+    assert_int_equal(obv_backup_begin(x, &w.cluster.base, "night", &other, &err), OBV_OK);
+    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    world_end(&w);
+}
+
+/* Ends FAILED, tells why, marks every entry, and the next set is good and lists both. */
+static void fails_and_the_next_is_good(world *w, const obv_job *j, obv_code code, const char *text)
+{
+    const obv_job e = ended(w, j);
+    obv_err err = {0};
+    assert_int_equal(e.status, OBV_JOB_FAILED);
+    assert_int_equal(e.result.code, code);
+    if (!strstr(e.result.msg, text))
+        print_error("%s\n", e.result.msg);
+    assert_non_null(strstr(e.result.msg, text));
+    seen l = set_list(w, CP "1001/data/tenant_backup_set_file_info");
+    assert_int_equal(l.last.status, OBV_SET_FAILED);
+    assert_true(l.last.result != 0);
+    assert_int_equal(l.last.file_status, OBV_SET_FILE_INCOMPLETE);
+    assert_int_equal(set_list(w, CP "cluster_backup_set_file_info").last.status, OBV_SET_FAILED);
+    OBV_AUTO(obv_window_data_fini) obv_window_data win = {0};
+    assert_int_equal(obv_window_load(&w->ctx[0], 1001, &win, &err), OBV_OK);
+    assert_int_equal(win.set_count, 0);
+    const obv_job next = world_backup(w);
+    assert_int_equal(ended(w, &next).status, OBV_JOB_SUCCESS);
+    l = set_list(w, CP "1001/data/tenant_backup_set_file_info");
+    assert_int_equal(l.n, 2);
+    assert_int_equal(l.last.set_id, 2);
+    assert_int_equal(l.last.result, 0);
+}
+
+static void ddl_during_the_backup_fails_the_set(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    const obv_job j = world_backup(&w);
+    for (int i = 0; i < 100 && !world_has_file(&w, CP "1001/data/tenant_backup_set_file_info"); i++)
+        world_turn(&w);
+    for (int i = 0; i < 100 && !world_has_file(&w, in_set(&w, 1001, "backup_1/sys_pg_list")); i++)
+        world_turn(&w);
+    w.cluster.tenants[1].schema_version = w.now_us;
+    fails_and_the_next_is_good(&w, &j, OBV_E_CONFLICT, "DDL during the backup: tenant t1002");
+    world_end(&w);
+}
+
+static void lost_blocks_fail_the_set(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    w.agents[1].drop_blocks = 1;
+    const obv_job j = world_backup(&w);
+    for (int i = 0; i < 60; i++)
+        world_turn(&w);
+    w.agents[1].drop_blocks = 0;
+    fails_and_the_next_is_good(&w, &j, OBV_E_INTERNAL, "4 of 5 macroblocks");
+    world_end(&w);
+}
+
+static void a_full_destination_fails_the_set(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    w.agents[0].fail_next_pg = OBV_E_NO_SPACE;
+    const obv_job j = world_backup(&w);
+    fails_and_the_next_is_good(&w, &j, OBV_E_NO_SPACE, "made to fail");
+    world_end(&w);
+}
+
+static void archiving_that_stops_fails_the_set(void **state)
+{
+    (void)state;
+    world w;
+    obv_job a;
+    obv_err err = {0};
+    begin(&w);
+    const obv_job j = world_backup(&w);
+    for (int i = 0; i < 8; i++)
+        world_turn(&w);
+    assert_int_equal(obv_archive_stop_round(&w.ctx[OBV_JOB_ARCHIVE], &a, &err), OBV_OK);
+    const obv_job e = ended(&w, &j);
+    assert_int_equal(e.status, OBV_JOB_FAILED);
+    assert_int_equal(e.result.code, OBV_E_PRECONDITION);
+    world_end(&w);
+}
+
+static void what_passes_is_tried_again(void **state)
+{
+    (void)state;
+    static const obv_code CODES[] = {OBV_E_PG_CHANGED, OBV_E_PG_GONE, OBV_E_UNAVAILABLE, OBV_E_PRECONDITION,
+                                     OBV_E_CORRUPT};
+    for (size_t i = 0; i < sizeof CODES / sizeof *CODES; i++) {
+        world w;
+        begin(&w);
+        w.agents[0].fail_next_pg = CODES[i];
+        w.agents[1].fail_next_pg = CODES[i];
+        w.agents[2].fail_next_put = OBV_E_TIMEOUT;
+        const obv_job j = world_backup(&w);
+        const obv_job e = ended(&w, &j);
+        if (e.status != OBV_JOB_SUCCESS)
+            print_error("%s\n", e.result.msg);
+        assert_int_equal(e.status, OBV_JOB_SUCCESS);
+        world_end(&w);
+    }
+}
+
+static void a_lost_agent_s_work_goes_to_others(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    const obv_job j = world_backup(&w);
+    for (int i = 0; i < 100 && w.agents[1].report_count == 0 && w.agents[1].task_count == 0; i++)
+        world_turn(&w);
+    w.agents[1].silent = true;
+    w.agents[1].report_count = 0; /* and its reports with it */
+    const obv_job e = ended(&w, &j);
+    if (e.status != OBV_JOB_SUCCESS) /* its meta records are in its journal: the set may need it */
+        assert_non_null(strstr(e.result.msg, "127.0.0.3:2882"));
+    world_end(&w);
+}
+
+static void a_merge_is_waited_for(void **state)
+{
+    (void)state;
+    world w;
+    obv_job now;
+    obv_err err = {0};
+    begin(&w);
+    w.cluster.merging = true;
+    const obv_job j = world_backup(&w);
+    for (int i = 0; i < 30; i++)
+        world_turn(&w);
+    assert_int_equal(obv_job_get(w.state, j.id, &now, &err), OBV_OK);
+    assert_string_equal(now.phase, "PREPARE");
+    w.cluster.merging = false;
+    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_full_set_is_made_with_all_its_files),
+        cmocka_unit_test(a_running_set_cannot_be_mistaken_for_a_good_one),
+        cmocka_unit_test(a_backup_needs_archiving_that_is_doing),
+        cmocka_unit_test(ddl_during_the_backup_fails_the_set),
+        cmocka_unit_test(lost_blocks_fail_the_set),
+        cmocka_unit_test(a_full_destination_fails_the_set),
+        cmocka_unit_test(archiving_that_stops_fails_the_set),
+        cmocka_unit_test(what_passes_is_tried_again),
+        cmocka_unit_test(a_lost_agent_s_work_goes_to_others),
+        cmocka_unit_test(a_merge_is_waited_for),
+    };
+    return cmocka_run_group_tests_name("coordinator.backup", tests, NULL, NULL);
+}

@@ -1,0 +1,211 @@
+#include "coordinator/world.h"
+#include "job/restore.h"
+#include "test.h"
+
+#include <string.h>
+
+static int64_t good_time;
+
+static void begin(world *w)
+{
+    obv_set s;
+    obv_err err = {0};
+    world_begin(w);
+    world_repo_init(w);
+    (void)world_archive(w);
+    int64_t at = w->now_us;
+    world_run(w, 200, world_archive_has, &at);
+    const obv_job j = world_backup(w);
+    world_run(w, 500, world_job_ended, j.id);
+    assert_int_equal(obv_set_get(w->state, 1, &s, &err), OBV_OK);
+    good_time = s.snapshot + 1;
+    at = good_time + 1000000;
+    world_run(w, 200, world_archive_has, &at);
+}
+
+static obv_restore_request request(void)
+{
+    return (obv_restore_request){.target = "standby",
+                                 .tenant = "t1001",
+                                 .new_tenant = "t1001r",
+                                 .until_us = good_time,
+                                 .pools = "p1",
+                                 .locality = "",
+                                 .primary_zone = ""};
+}
+
+static obv_code start(world *w, const obv_restore_request *q, obv_job *j, obv_err *err)
+{
+    return obv_restore_begin(&w->ctx[OBV_JOB_RESTORE], &w->target.base, q, "", j, err);
+}
+
+static obv_job go_to_the_end(world *w, const obv_job *j, const char *status)
+{
+    obv_job now;
+    obv_err err = {0};
+    for (int i = 0; i < 400 && !w->target.restore_runs; i++)
+        world_turn(w);
+    assert_true(w->target.restore_runs);
+    for (int i = 0; i < 20; i++)
+        world_turn(w);
+    (void)snprintf(w->target.restore_status, sizeof w->target.restore_status, "%s", status);
+    world_run(w, 100, world_job_ended, j->id);
+    assert_int_equal(obv_job_get(w->state, j->id, &now, &err), OBV_OK);
+    return now;
+}
+
+static void a_restore_is_issued_with_explicit_sources_and_told_truthfully(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    const obv_restore_request q = request();
+    const int64_t began = w.now_us;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+    assert_int_equal(go_to_the_end(&w, &j, "RESTORE_SUCCESS").status, OBV_JOB_SUCCESS);
+    assert_true(w.now_us - began > 0);
+    assert_int_equal(w.target.statement_count, 5);
+    assert_string_equal(w.target.statements[0], "SET time_zone = '+00:00'");
+    assert_string_equal(w.target.statements[1], "ALTER SYSTEM CLEAR RESTORE SOURCE");
+    assert_non_null(
+        strstr(w.target.statements[2],
+               "ADD RESTORE SOURCE 'file:///backup/obshop/7/incarnation_1/1001/data/backup_set_1_full_2023"));
+    assert_string_equal(w.target.statements[3],
+                        "ALTER SYSTEM ADD RESTORE SOURCE 'file:///backup/obshop/7/incarnation_1/1001/clog/1'");
+    char want[200];
+    (void)snprintf(want, sizeof want, "ALTER SYSTEM RESTORE t1001r FROM t1001 UNTIL '2023-11-14 22:");
+    assert_int_equal(strncmp(w.target.statements[4], want, strlen(want)), 0);
+    (void)snprintf(want, sizeof want,
+                   ".%06lld' WITH 'backup_cluster_id=7&backup_cluster_name=obshop&pool_list=p1&restore_job_id=",
+                   (long long)(good_time % 1000000));
+    assert_non_null(strstr(w.target.statements[4], want));
+
+    w.target.restore_runs = false;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+    const obv_job e = go_to_the_end(&w, &j, "RESTORE_FAIL");
+    assert_int_equal(e.status, OBV_JOB_FAILED);
+    assert_non_null(strstr(e.result.msg, "gap in the log"));
+    world_end(&w);
+}
+
+static void what_cannot_be_restored_is_refused_with_the_window(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    begin(&w);
+    const int64_t times[] = {good_time - 1, good_time - 1000000000, w.now_us + 60000000};
+    for (size_t i = 0; i < 3; i++) {
+        obv_restore_request q = request();
+        obv_err err = {0};
+        q.until_us = times[i];
+        assert_int_equal(start(&w, &q, &j, &err), OBV_E_NOT_RESTORABLE);
+        assert_non_null(strstr(err.msg, "set 1: 2023-"));
+    }
+    world_end(&w);
+}
+
+static void the_target_is_checked_first(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    obv_restore_request q = request();
+    w.target.restore_concurrency = 0;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_E_PRECONDITION);
+    assert_non_null(strstr(err.msg, "restore_concurrency"));
+    w.target.restore_concurrency = 1;
+    w.target.pool_taken = true;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_E_PRECONDITION);
+    w.target.pool_taken = false;
+    w.target.tenant_there = true;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_E_PRECONDITION);
+    w.target.tenant_there = false;
+    w.target.standby = true;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_E_PRECONDITION);
+    w.target.standby = false;
+    q.pools = "nopool";
+    assert_int_equal(start(&w, &q, &j, &err), OBV_E_PRECONDITION);
+    q.pools = "p1&x=1";
+    assert_int_equal(start(&w, &q, &j, &err), OBV_E_INVAL);
+    q = request();
+    q.new_tenant = "x'; DROP";
+    assert_int_equal(start(&w, &q, &j, &err), OBV_E_INVAL);
+    q = request();
+    q.tenant = "t9";
+    assert_int_equal(start(&w, &q, &j, &err), OBV_E_NOT_FOUND);
+    assert_int_equal(w.target.statement_count, 0);
+    world_end(&w);
+}
+
+static void a_target_that_says_too_new_is_asked_again(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    w.target.refuse = 3;
+    w.target.gc_lag_us = 5000000;
+    const obv_restore_request q = request();
+    assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+    assert_int_equal(go_to_the_end(&w, &j, "RESTORE_SUCCESS").status, OBV_JOB_SUCCESS);
+    assert_int_equal(w.target.refuse, 0);
+    world_end(&w);
+}
+
+static void a_lost_answer_does_not_restore_twice(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    w.target.lose_answer = true;
+    const obv_restore_request q = request();
+    assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+    assert_int_equal(go_to_the_end(&w, &j, "RESTORE_SUCCESS").status, OBV_JOB_SUCCESS);
+    size_t restores = 0;
+    for (size_t i = 0; i < w.target.statement_count; i++)
+        restores += strncmp(w.target.statements[i], "ALTER SYSTEM RESTORE", 20) == 0;
+    assert_int_equal(restores, 1);
+    world_end(&w);
+}
+
+static void a_restart_at_any_turn_restores_once(void **state)
+{
+    (void)state;
+    for (int at = 0; at < 90; at += 3) {
+        world w;
+        obv_job j;
+        obv_err err = {0};
+        begin(&w);
+        const obv_restore_request q = request();
+        assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+        for (int i = 0; i < 90; i++) {
+            if (i == at)
+                world_restart(&w);
+            world_turn(&w);
+        }
+        assert_int_equal(go_to_the_end(&w, &j, "RESTORE_SUCCESS").status, OBV_JOB_SUCCESS);
+        assert_int_equal(w.target.statement_count, 5);
+        world_end(&w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_restore_is_issued_with_explicit_sources_and_told_truthfully),
+        cmocka_unit_test(what_cannot_be_restored_is_refused_with_the_window),
+        cmocka_unit_test(the_target_is_checked_first),
+        cmocka_unit_test(a_target_that_says_too_new_is_asked_again),
+        cmocka_unit_test(a_lost_answer_does_not_restore_twice),
+        cmocka_unit_test(a_restart_at_any_turn_restores_once),
+    };
+    return cmocka_run_group_tests_name("coordinator.restore", tests, NULL, NULL);
+}

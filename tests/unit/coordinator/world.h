@@ -1,0 +1,121 @@
+/* world.h - a coordinator with a made-up cluster and made-up agents in one thread, and time that the test moves
+ *
+ * Everything that would be a process is a struct: the coordinator can be dropped at any moment and made again from its
+ * database, agents can fall silent, start anew or fail, and what they store is a map of files.
+ */
+#ifndef OBV_TEST_WORLD_H
+#define OBV_TEST_WORLD_H
+
+#include "base/map.h"
+#include "job/runner.h"
+
+#define WORLD_HOSTS 3
+#define WORLD_TENANTS 2
+#define WORLD_TASKS 16
+
+typedef struct world_tenant {
+    uint64_t id;
+    char name[32];
+    int64_t schema_version;
+    uint32_t user_pgs; /* tables 50001.. with one partition each */
+    bool gts;
+    bool gone;
+} world_tenant;
+
+typedef struct world_cluster {
+    obv_cluster base;
+    struct world *w;
+    bool down; /* every call is OBV_E_UNAVAILABLE */
+    bool standby, upgrading, merging, own_archive;
+    uint32_t leader_shift; /* leader of PG i is host (i + shift) % 3 */
+    world_tenant tenants[8];
+    size_t tenant_count;
+    /* as a restore target */
+    int64_t restore_concurrency;
+    int64_t gc_lag_us;
+    bool pool_taken, tenant_there;
+    char statements[16][4096];
+    size_t statement_count;
+    int refuse;       /* so many restores are answered with -4179 */
+    bool lose_answer; /* the next restore is taken, its answer lost */
+    bool restore_runs;
+    int64_t restore_external;
+    char restore_tenant[64], restore_status[32];
+    bool restore_fails;
+} world_cluster;
+
+typedef struct world_task {
+    obv_task t;
+    obv_report_state state;
+    obv_err error;
+    bool reported;
+} world_task;
+
+typedef struct world_agent {
+    struct world *w;
+    obv_hello hello;
+    bool silent; /* does not call */
+    world_task tasks[WORLD_TASKS];
+    size_t task_count;
+    obv_pg_report *reports;
+    size_t report_count, report_cap;
+    uint64_t next_report;
+    /* log archive */
+    uint64_t list_revision, total;
+    obv_archive_pg *list;
+    size_t list_count, list_cap;
+    bool list_stop;
+    int64_t archive_lag_us; /* checkpoints are this far behind */
+    bool interrupted;
+    size_t unsampled; /* so many PGs of each tenant have no checkpoint */
+    /* faults */
+    obv_code fail_next_put, fail_next_pg;
+    uint64_t drop_blocks; /* stored blocks are so many fewer than planned */
+} world_agent;
+
+typedef struct world {
+    char dir[64];
+    int64_t now_us, mono_ns;
+    obv_clock clock;
+    obv_settings settings;
+    obv_state *state;
+    obv_registry *registry;
+    obv_job_ctx ctx[5]; /* by kind */
+    world_cluster cluster, target;
+    world_agent agents[WORLD_HOSTS];
+    obv_map *media; /* path -> obv_buf */
+    char media_uuid[40];
+    size_t puts;
+} world;
+
+void world_begin(world *w);
+void world_end(world *w);
+/** Drops the coordinator without a word and makes it again from its database. */
+void world_restart(world *w);
+/** One turn of everything: time + 200 ms, each agent calls once, each kind of job is stepped. */
+void world_turn(world *w);
+typedef bool world_until(world *w, const void *arg);
+/** Turns until @p until says so; fails the test after @p most turns. */
+void world_run(world *w, size_t most, world_until *until, const void *arg);
+bool world_job_ended(world *w, const void *job_id);
+bool world_archive_has(world *w, const void *checkpoint_us); /* published for all tenants */
+
+/* Commands of an operator; the test fails unless they begin a job. */
+void world_repo_init(world *w);
+obv_job world_archive(world *w);
+obv_job world_backup(world *w);
+/** The stored file; fails the test if it is not there. */
+obv_span world_file(world *w, const char *path);
+bool world_has_file(world *w, const char *path);
+obv_pg_key world_pg(uint64_t tenant, uint32_t i);
+obv_clusters world_clusters(world *w);
+
+/* parts */
+void world_cluster_begin(world_cluster *c, world *w);
+void world_agent_begin(world_agent *a, world *w, unsigned host);
+void world_agent_call(world_agent *a);
+void world_agent_restart(world_agent *a);
+void world_agent_end(world_agent *a);
+void world_store(world *w, const char *path, obv_span bytes);
+
+#endif

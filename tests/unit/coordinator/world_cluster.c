@@ -1,0 +1,282 @@
+#include "coordinator/world.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SELF(c) ((world_cluster *)(c))
+#define UP(c, err)                                                                                                     \
+    do {                                                                                                               \
+        if (SELF(c)->down)                                                                                             \
+            return obv_fail(err, OBV_E_UNAVAILABLE, 0, "the cluster is away");                                         \
+    } while (0)
+
+static const uint64_t SYS_TABLES[] = {5, 103, 134};
+
+obv_pg_key world_pg(uint64_t tenant, uint32_t i)
+{
+    const uint64_t low = i < 3 ? SYS_TABLES[i] : 50001 + i - 3;
+    return (obv_pg_key){.table_id = tenant << 40 | low};
+}
+
+static world_tenant *tenant_of(obv_cluster *c, uint64_t id)
+{
+    for (size_t i = 0; i < SELF(c)->tenant_count; i++)
+        if (SELF(c)->tenants[i].id == id)
+            return &SELF(c)->tenants[i];
+    return NULL;
+}
+
+static obv_code identity(obv_cluster *c, obv_identity *out, obv_err *err)
+{
+    UP(c, err);
+    *out = (obv_identity){.id = 7,
+                          .version = UINT64_C(3) << 32 | 1 << 16 | 5,
+                          .upgrading = SELF(c)->upgrading,
+                          .standby = SELF(c)->standby};
+    (void)snprintf(out->name, sizeof out->name, "obshop");
+    return OBV_OK;
+}
+
+static obv_code servers(obv_cluster *c, obv_servers *out, obv_err *err)
+{
+    UP(c, err);
+    out->n = 0;
+    for (unsigned i = 0; i < WORLD_HOSTS; i++) {
+        obv_server *s = obv_list_add(out, sizeof *s, err);
+        if (!s)
+            return OBV_E_NOMEM;
+        (void)snprintf(s->ip, sizeof s->ip, "127.0.0.%u", i + 2);
+        s->rpc_port = 2882;
+        s->sql_port = 2881;
+        s->id = i + 1;
+        s->active = true;
+    }
+    return OBV_OK;
+}
+
+static obv_code tenants(obv_cluster *c, obv_tenants *out, obv_err *err)
+{
+    UP(c, err);
+    out->n = 0;
+    for (size_t i = 0; i < SELF(c)->tenant_count; i++) {
+        if (SELF(c)->tenants[i].gone)
+            continue;
+        obv_tenant *t = obv_list_add(out, sizeof *t, err);
+        if (!t)
+            return OBV_E_NOMEM;
+        t->id = SELF(c)->tenants[i].id;
+        t->normal = true;
+        (void)snprintf(t->name, sizeof t->name, "%s", SELF(c)->tenants[i].name);
+        (void)snprintf(t->zone_list, sizeof t->zone_list, "z1;z2;z3");
+    }
+    return OBV_OK;
+}
+
+static obv_code tenant_periods(obv_cluster *c, int64_t sys_schema, obv_tenant_periods *out, obv_err *err)
+{
+    UP(c, err);
+    (void)sys_schema;
+    out->n = 0;
+    for (size_t i = 0; i < SELF(c)->tenant_count; i++) {
+        obv_tenant_period *p = obv_list_add(out, sizeof *p, err);
+        if (!p)
+            return OBV_E_NOMEM;
+        p->id = SELF(c)->tenants[i].id;
+        p->schema_version = 1000;
+        (void)snprintf(p->name, sizeof p->name, "%s", SELF(c)->tenants[i].name);
+    }
+    return OBV_OK;
+}
+
+static obv_code merge(obv_cluster *c, obv_merge *out, obv_err *err)
+{
+    UP(c, err);
+    *out = (obv_merge){.data_version = 2, .merging = SELF(c)->merging, .frozen_snapshot = 5000};
+    return OBV_OK;
+}
+
+static obv_code frozen_schema(obv_cluster *c, int64_t version, uint64_t tenant, int64_t *out, obv_err *err)
+{
+    UP(c, err);
+    (void)version, (void)tenant;
+    *out = 900;
+    return OBV_OK;
+}
+
+static obv_code schema_version(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err)
+{
+    UP(c, err);
+    const world_tenant *t = tenant_of(c, tenant);
+    *out = t ? t->schema_version : 1000;
+    return OBV_OK;
+}
+
+static obv_code pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err)
+{
+    UP(c, err);
+    out->n = 0;
+    for (uint32_t i = 0; i < 3 + tenant_of(c, tenant)->user_pgs; i++) {
+        obv_pg_key *k = obv_list_add(out, sizeof *k, err);
+        if (!k)
+            return OBV_E_NOMEM;
+        *k = world_pg(tenant, i);
+    }
+    obv_pgs_sort(out);
+    return OBV_OK;
+}
+
+static obv_code replicas(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv_err *err)
+{
+    UP(c, err);
+    out->n = 0;
+    for (uint32_t i = 0; i < 3 + tenant_of(c, tenant)->user_pgs; i++)
+        for (unsigned h = 0; h < WORLD_HOSTS; h++) {
+            obv_replica *r = obv_list_add(out, sizeof *r, err);
+            if (!r)
+                return OBV_E_NOMEM;
+            const obv_pg_key k = world_pg(tenant, i);
+            r->table_id = k.table_id;
+            r->partition_id = 0;
+            (void)snprintf(r->ip, sizeof r->ip, "127.0.0.%u", h + 2);
+            r->rpc_port = 2882;
+            r->leader = h == (i + SELF(c)->leader_shift) % WORLD_HOSTS;
+            r->usable = true;
+            r->data_version = 2;
+        }
+    obv_replicas_sort(out);
+    return OBV_OK;
+}
+
+static obv_code uses_gts(obv_cluster *c, uint64_t tenant, bool *out, obv_err *err)
+{
+    UP(c, err);
+    *out = tenant_of(c, tenant)->gts;
+    return OBV_OK;
+}
+
+static obv_code base_version(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err)
+{
+    UP(c, err);
+    (void)tenant;
+    *out = 0;
+    return OBV_OK;
+}
+
+static obv_code own_archive_stopped(obv_cluster *c, bool *out, obv_err *err)
+{
+    UP(c, err);
+    *out = !SELF(c)->own_archive;
+    return OBV_OK;
+}
+
+/* ---- target */
+
+static obv_code target(obv_cluster *c, obv_target *out, obv_err *err)
+{
+    UP(c, err);
+    *out = (obv_target){SELF(c)->restore_concurrency, SELF(c)->w->now_us - SELF(c)->gc_lag_us};
+    return OBV_OK;
+}
+
+static obv_code pool_free(obv_cluster *c, const char *pool, bool *exists, bool *is_free, obv_err *err)
+{
+    UP(c, err);
+    *exists = strcmp(pool, "p1") == 0;
+    *is_free = *exists && !SELF(c)->pool_taken;
+    return OBV_OK;
+}
+
+static obv_code tenant_exists(obv_cluster *c, const char *name, bool *out, obv_err *err)
+{
+    UP(c, err);
+    (void)name;
+    *out = SELF(c)->tenant_there;
+    return OBV_OK;
+}
+
+static obv_code last_restore_job(obv_cluster *c, int64_t *out, obv_err *err)
+{
+    UP(c, err);
+    *out = 41;
+    return OBV_OK;
+}
+
+static obv_code restore_progress(obv_cluster *c, int64_t external, const char *tenant, obv_restore_progress *out,
+                                 obv_err *err)
+{
+    UP(c, err);
+    (void)external;
+    world_cluster *s = SELF(c);
+    *out = (obv_restore_progress){0};
+    if (!s->restore_runs || strcmp(tenant, s->restore_tenant) != 0)
+        return OBV_OK;
+    *out = (obv_restore_progress){.found = true, .job_id = 42, .external_id = s->restore_external, .pgs = 10};
+    (void)snprintf(out->status, sizeof out->status, "%s", s->restore_status);
+    out->ended = strncmp(s->restore_status, "RESTORE_S", 9) == 0 || strcmp(s->restore_status, "RESTORE_FAIL") == 0;
+    if (strcmp(s->restore_status, "RESTORE_FAIL") == 0)
+        (void)snprintf(out->info, sizeof out->info, "gap in the log");
+    return OBV_OK;
+}
+
+static obv_code take_restore(world_cluster *s, const char *sql, obv_err *err)
+{
+    if (s->refuse > 0) {
+        s->refuse--;
+        return obv_fail(err, OBV_E_PRECONDITION, 4179, "restore timestamp is too new");
+    }
+    if (s->restore_runs)
+        return obv_fail(err, OBV_E_INTERNAL, 4016, "a second restore of the tenant");
+    const char *id = strstr(sql, "restore_job_id=");
+    s->restore_runs = true;
+    s->restore_external = id ? strtoll(id + 15, NULL, 10) : 0;
+    (void)sscanf(sql, "ALTER SYSTEM RESTORE %63s FROM", s->restore_tenant);
+    (void)snprintf(s->restore_status, sizeof s->restore_status, "CREATE_TENANT");
+    if (s->lose_answer) {
+        s->lose_answer = false;
+        return obv_fail(err, OBV_E_UNAVAILABLE, 2013, "lost connection");
+    }
+    return OBV_OK;
+}
+
+static obv_code execute(obv_cluster *c, const char *const *sql, size_t n, obv_err *err)
+{
+    UP(c, err);
+    world_cluster *s = SELF(c);
+    for (size_t i = 0; i < n; i++) {
+        if (s->statement_count < 16)
+            (void)snprintf(s->statements[s->statement_count++], sizeof *s->statements, "%s", sql[i]);
+        if (strncmp(sql[i], "ALTER SYSTEM RESTORE", 20) == 0)
+            OBV_TRY(take_restore(s, sql[i], err));
+    }
+    return OBV_OK;
+}
+
+static void close_it(obv_cluster *c) { (void)c; }
+
+void world_cluster_begin(world_cluster *c, world *w)
+{
+    static const obv_cluster_ops OPS = {identity,
+                                        servers,
+                                        tenants,
+                                        tenant_periods,
+                                        merge,
+                                        frozen_schema,
+                                        schema_version,
+                                        pgs,
+                                        replicas,
+                                        uses_gts,
+                                        base_version,
+                                        own_archive_stopped,
+                                        target,
+                                        pool_free,
+                                        tenant_exists,
+                                        last_restore_job,
+                                        restore_progress,
+                                        execute,
+                                        close_it};
+    *c = (world_cluster){.base = {&OPS}, .w = w, .restore_concurrency = 10, .tenant_count = WORLD_TENANTS};
+    for (size_t i = 0; i < WORLD_TENANTS; i++) {
+        c->tenants[i] = (world_tenant){.id = 1001 + i, .schema_version = w->now_us - 1000, .user_pgs = 7, .gts = true};
+        (void)snprintf(c->tenants[i].name, sizeof c->tenants[i].name, "t%zu", 1001 + i);
+    }
+}
