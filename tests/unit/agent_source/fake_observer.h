@@ -34,6 +34,9 @@ typedef struct fake_observer {
     atomic_int close_requests;  /* this many of the next requests are answered by closing */
     atomic_int error_in_stream; /* negative: result code of the second packet of the next stream */
     atomic_int error_goes_on;   /* that packet claims that more follows */
+    atomic_int wrong_channel, wrong_code, stream_for_one; /* while 1: packets that are not of the call */
+    atomic_int wrong_sessions;  /* this many packets in the middle of a stream name another session */
+    atomic_int keepalives;      /* this many come before each packet */
     atomic_int stall;           /* requests wait while this is 1 */
     atomic_int stall_in_stream; /* so do requests to continue a stream */
     atomic_int requests, aborts, running, most_running;
@@ -75,7 +78,13 @@ static inline void fake_send(fake_observer *f, int fd, uint32_t pcode, uint32_t 
     } else if (rcode == 0) {
         obv_put_span(&body, bytes);
     }
+    channel += (uint32_t)atomic_load(&f->wrong_channel);
+    pcode += (uint32_t)atomic_load(&f->wrong_code);
     obv_buf b = obv_buf_heap(4 << 20);
+    for (int i = 0; i < atomic_load(&f->keepalives); i++) {
+        static const uint8_t KEEPALIVE[16 + 3] = {0x41, 0xdb, 0xdb, 0xce, 0, 0, 0, 3};
+        (void)!send(fd, KEEPALIVE, sizeof KEEPALIVE, MSG_NOSIGNAL);
+    }
     obv_buf_append(&b, FAKE_MAGIC, 4);
     obv_put_be32(&b, (uint32_t)(160 + body.len));
     obv_put_be32(&b, channel);
@@ -126,7 +135,9 @@ static inline bool fake_call(fake_observer *f, int fd, uint32_t pcode, uint32_t 
     const uint64_t session = 1000 + channel;
     bool alive = true;
     if (rcode != 0 || !is_stream || out.len <= f->chunk) {
-        fake_send(f, fd, pcode, channel, 0x8000, 0, rcode, is_stream, obv_buf_span(&out));
+        const bool more = atomic_load(&f->stream_for_one) != 0;
+        fake_send(f, fd, pcode, channel, more ? 0xc000 : 0x8000, more ? session : 0, rcode, is_stream,
+                  obv_buf_span(&out));
     } else {
         const int now = atomic_fetch_add(&f->running, 1) + 1;
         if (now > atomic_load(&f->most_running))
@@ -136,8 +147,11 @@ static inline bool fake_call(fake_observer *f, int fd, uint32_t pcode, uint32_t 
             const size_t n = out.len - at < f->chunk ? out.len - at : f->chunk;
             const bool last = at + n == out.len;
             const int error = at > 0 ? atomic_exchange(&f->error_in_stream, 0) : 0;
+            uint64_t shown = session;
+            if (at > 0 && !last && atomic_load(&f->wrong_sessions) > 0)
+                shown += atomic_fetch_sub(&f->wrong_sessions, 1) > 0;
             fake_send(f, fd, pcode, answer_to, last || (error && !atomic_load(&f->error_goes_on)) ? 0xe000 : 0xc000,
-                      session, error, true, (obv_span){out.data + at, n});
+                      shown, error, true, (obv_span){out.data + at, n});
             if (last || (error && !atomic_load(&f->error_goes_on)))
                 break;
             uint8_t next[16 + 160];

@@ -23,6 +23,23 @@ enum fake_moved {
     MOVED_SPLIT
 };
 
+/* Answers that are well made, but not true. */
+enum fake_lie {
+    LIE_NONE,
+    LIE_OTHER_PG, /* PG info about another PG */
+    LIE_OTHER_PARTITION_ID,
+    LIE_MEMBER_ADDRESS,   /* the port is a member's, the address is not */
+    LIE_MEMBERS,          /* as many members, but another one */
+    LIE_KEY_OF_PARTITION, /* a table key of another partition */
+    LIE_KEY_OF_INDEX,     /* a table key of another index */
+    LIE_META_OF_INDEX,    /* base meta of another index */
+    LIE_DATA_NOT_READY,   /* the data table itself is not ready */
+    LIE_BLOCKS_AND_MORE,  /* bytes behind the last block */
+    LIE_BLOCKS_CUT,       /* the last block is not whole */
+    LIE_BLOCK_VERSION,    /* list and server say version 8, the block is of 7 */
+    LIE_BLOCK_KIND,       /* LOB blocks where data blocks come */
+};
+
 typedef struct fake_block {
     const char *name; /* tests/vectors/data/macro_block_<name>.* */
     int64_t data_version, data_seq;
@@ -35,6 +52,7 @@ typedef struct fake_table {
     int64_t log_start, log_end;
     int64_t version;
     int64_t upper_trans, schema_version;
+    uint64_t row_count;
     const fake_block *blocks;
     size_t block_count;
 } fake_table;
@@ -47,7 +65,8 @@ typedef struct fake_pg {
     int64_t split_state;
     uint64_t last_replay_log_id;
     int64_t last_replay_log_ts, publish, schema_version;
-    int move_after;    /* PG infos after this many show another position or state; 0 never */
+    int move_after; /* PG infos after this many show another position or state; 0 never */
+    enum fake_lie lie;
     int moved;         /* which member of it, enum fake_moved */
     int infos;         /* PG infos answered */
     bool hide_trans;   /* the trans partition is not among the members */
@@ -75,10 +94,12 @@ static inline void fake_put_pg_meta(obv_buf *b, fake_pg *p)
     obv_member_list members = {.count = 1};
     for (int i = 0; i < OBV_MEMBERS_MAX; i++)
         members.member[i] = (obv_member){.server = {.family = 4}, .timestamp = -1};
-    members.member[0] =
-        (obv_member){.server = {.family = 4, .ip = {0x7f000001}, .port = p->member_port}, .timestamp = 1};
+    members.member[0] = (obv_member){
+        .server = {.family = 4, .ip = {p->lie == LIE_MEMBER_ADDRESS ? 0x7f000002 : 0x7f000001}, .port = p->member_port},
+        .timestamp = 1};
     const size_t meta = obv_unis_begin(b, 1);
-    obv_put_pkey(b, &p->key);
+    obv_put_pkey(b, &(obv_pg_key){p->key.table_id + (p->lie == LIE_OTHER_PG),
+                                  p->key.part_id + (p->lie == LIE_OTHER_PARTITION_ID), p->key.assist});
     obv_put_vi32(b, moved == MOVED_RESTORE ? 2 : p->is_restore);
     obv_put_vi32(b, p->replica_type);
     obv_put_unis_header(b, 1, 1);
@@ -113,7 +134,7 @@ static inline void fake_put_pg_meta(obv_buf *b, fake_pg *p)
     obv_put_unis_header(b, 1, 0); /* split info */
     const bool extra = p->extra_member || moved == MOVED_MEMBERS;
     obv_put_vu64(b, (uint64_t)(p->hide_trans ? 1 : 2) + (extra ? 1 : 0));
-    obv_put_pkey(b, &(obv_pg_key){FAKE_TABLE_ID, p->key.part_id, p->assist});
+    obv_put_pkey(b, &(obv_pg_key){FAKE_TABLE_ID, p->key.part_id + (p->lie == LIE_MEMBERS), p->assist});
     if (!p->hide_trans)
         obv_put_pkey(b, &trans);
     if (extra)
@@ -147,7 +168,9 @@ static inline void fake_put_index(obv_buf *b, const fake_pg *p, uint64_t index_i
     for (size_t i = 0; i < p->table_count; i++) {
         if (p->tables[i].index_id != index_id)
             continue;
-        const obv_table_key k = fake_key(p, &p->tables[i]);
+        obv_table_key k = fake_key(p, &p->tables[i]);
+        k.pkey.part_id += p->lie == LIE_KEY_OF_PARTITION;
+        k.table_id += p->lie == LIE_KEY_OF_INDEX;
         obv_put_table_key(b, &k);
     }
     obv_put_vi64(b, 1);
@@ -182,7 +205,7 @@ static inline void fake_put_partitions(obv_buf *b, const fake_pg *p)
     if (has_index)
         obv_put_vu64(b, FAKE_INDEX_ID);
     obv_put_vu64(b, has_index ? 2 : 1);
-    fake_put_index(b, p, FAKE_TABLE_ID, true);
+    fake_put_index(b, p, FAKE_TABLE_ID, p->lie != LIE_DATA_NOT_READY);
     if (has_index)
         fake_put_index(b, p, FAKE_INDEX_ID, !p->index_not_ready);
     obv_unis_end(b, m);
@@ -205,18 +228,22 @@ static inline const fake_table *fake_find(const fake_pg *p, const obv_table_key 
     return NULL;
 }
 
-static inline void fake_put_base_meta(obv_buf *b, const fake_table *t)
+static inline void fake_put_base_meta(obv_buf *b, const fake_pg *p, const fake_table *t)
 {
+    const bool lob = p->lie == LIE_BLOCK_KIND;
     const size_t m = obv_unis_begin(b, 1);
-    obv_put_vu64(b, t->index_id);
-    for (int i = 0; i < 8; i++) /* rows, size, checksums, version, row key columns, type, available version */
+    obv_put_vu64(b, t->index_id + (p->lie == LIE_META_OF_INDEX));
+    obv_put_vu64(b, t->row_count);
+    for (int i = 0; i < 7; i++) /* size, checksums, version, row key columns, type, available version */
         obv_put_vi64(b, 0);
-    obv_put_vu64(b, t->block_count);
+    obv_put_vu64(b, lob ? 0 : t->block_count);
     obv_put_vi64(b, 0);
     obv_put_vi64(b, 0); /* columns */
     obv_put_vu64(b, 0);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 3; i++)
         obv_put_vi64(b, 0);
+    obv_put_vu64(b, lob ? t->block_count : 0);
+    obv_put_vi64(b, 0);
     obv_put_vi64(b, 6);
     obv_put_vi64(b, -1);
     obv_put_u8(b, 0);
@@ -240,7 +267,7 @@ static inline void fake_put_base_meta(obv_buf *b, const fake_table *t)
     obv_put_vu64(b, t->block_count);
     for (size_t i = 0; i < t->block_count; i++) {
         const size_t pair = obv_unis_begin(b, 1);
-        obv_put_vi64(b, t->blocks[i].data_version);
+        obv_put_vi64(b, t->blocks[i].data_version + (p->lie == LIE_BLOCK_VERSION));
         obv_put_vi64(b, t->blocks[i].data_seq);
         obv_unis_end(b, pair);
     }
@@ -274,12 +301,15 @@ static inline int32_t fake_put_blocks(obv_buf *b, fake_pg *p, obv_span arg)
     for (uint64_t i = 0; t && i < n; i++) {
         obv_rd ref = obv_rd_unis(&body, 2);
         const uint64_t index = obv_rd_vu64(&ref);
-        const int64_t version = obv_rd_version(&ref);
+        const int64_t version = obv_rd_version(&ref) - (p->lie == LIE_BLOCK_VERSION);
         const int64_t seq = obv_rd_vi64(&ref);
         if (index >= t->block_count || t->blocks[index].data_version != version || t->blocks[index].data_seq != seq)
             return -4016;
         fake_put_block(b, p, &t->blocks[p->swap_blocks ? (index + 1) % t->block_count : index]);
     }
+    if (p->lie == LIE_BLOCKS_AND_MORE)
+        obv_put_u8(b, 0);
+    b->len -= p->lie == LIE_BLOCKS_CUT;
     return t ? 0 : -4018;
 }
 
@@ -338,7 +368,7 @@ static inline int32_t fake_pg_answer(fake_pg *p, uint32_t pcode, obv_span arg, o
         t = fake_find(p, &key);
         if (!t)
             return -4018;
-        fake_put_base_meta(out, t);
+        fake_put_base_meta(out, p, t);
         return 0;
     case 0x471:
         return fake_put_blocks(out, p, arg);

@@ -64,6 +64,21 @@ static void an_empty_minor_in_the_middle_stays(void **state)
     assert_code(choose(t, 4, (const int64_t[]){400, 500, 600, 700}, 4), OBV_OK, &none);
 }
 
+static void a_major_of_the_very_position_is_the_newest(void **state)
+{
+    (void)state;
+    const obv_choice_table t[] = {major(400), major(PUBLISH), major(PUBLISH + 1)};
+    assert_code(choose(t, 3, (const int64_t[]){PUBLISH}, 1), OBV_OK, &none);
+}
+
+static void complement_minors_are_not_taken(void **state)
+{
+    (void)state;
+    obv_choice_table t[] = {major(400), minor(400, 500, 450), minor(500, 700, 690), minor(400, 650, 650)};
+    t[3].key.type = OBV_TABLE_COMPLEMENT_MINOR;
+    assert_code(choose(t, 4, (const int64_t[]){400, 500, 700}, 3), OBV_OK, &none);
+}
+
 static void trans_state_and_data_do_not_mix(void **state)
 {
     (void)state;
@@ -121,6 +136,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(minors_begin_with_the_first_that_is_newer_than_the_major),
         cmocka_unit_test(an_empty_minor_in_the_middle_stays),
+        cmocka_unit_test(a_major_of_the_very_position_is_the_newest),
+        cmocka_unit_test(complement_minors_are_not_taken),
         cmocka_unit_test(trans_state_and_data_do_not_mix),
         cmocka_unit_test(a_major_behind_the_position_is_named_and_shows_what_may_be_missing),
         cmocka_unit_test(a_pg_is_ready_when_any_sstable_reaches_its_position),
