@@ -149,7 +149,10 @@ obv_code obv_archive_kick_off(obv_archive *a, obv_archive_pg *pg, obv_archive_wo
 static bool leave_out(const obv_clog_log *l, bool amid_others)
 {
     static atomic_bool done;
-    return OBV_FAULT_BUG("bug.wrong_log_range") && amid_others && l->entry.is_trans && !atomic_exchange(&done, true);
+    if (!OBV_FAULT_BUG("bug.wrong_log_range") || !amid_others || !l->entry.is_trans || atomic_exchange(&done, true))
+        return false;
+    OBV_WARN("seeded bug bug.wrong_log_range: log %" PRIu64 " is left out", l->entry.log_id);
+    return true;
 }
 
 /* What the logs gathered in w->raw say; a block is made of it. */

@@ -171,6 +171,7 @@ static obv_code drain(void *ctx, const obv_lane_slot *s, obv_err *err)
                           .offset = a->offset,
                           .len = item->frame.total};
     if (OBV_FAULT_BUG("bug.drop_block") && a->area == OBV_AREA_MAJOR && a->count == 1) {
+        OBV_WARN("seeded bug bug.drop_block: block %" PRIu64 " of table %u", item->block.index, item->block.table);
         e->offset = e[-1].offset;
         e->len = e[-1].len;
     } else {

@@ -1,7 +1,9 @@
 #include "job/bugs.h"
 
 #ifdef OBV_TEST_FAULTS
+#define OBV_LOG_MOD "bug"
 #include "base/fault.h"
+#include "base/log.h"
 
 #include <pthread.h>
 
@@ -24,6 +26,8 @@ static void swap_locked(const obv_pg_copy *c, uint8_t *buf, obv_source_block *b)
     memcpy(mine + meta_len, b->data.p, data_len);
     if (last.bytes && !obv_pg_key_equal(&last.pg, c->pg)) {
         memcpy(buf, last.bytes, last.meta_len + last.data_len);
+        OBV_WARN("seeded bug bug.wrong_trans_sstable: a block of PG %llu is that of PG %llu",
+                 (unsigned long long)c->pg->table_id, (unsigned long long)last.pg.table_id);
         b->meta = obv_span_of(buf, last.meta_len);
         b->data = obv_span_of(buf + last.meta_len, last.data_len);
     }
