@@ -1,9 +1,12 @@
 /* archive_media.c - writing a PG's archive files */
+#define OBV_LOG_MOD "archive"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/log.h"
 #include "format/media/archive_key.h"
 #include "job/archive_priv.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 
 #define OUT_FLUSH (8u << 20) /* bytes gathered before they are appended */
