@@ -77,6 +77,20 @@ static void drop_table(obv_source_pg *pg, obv_observer_table *t)
     free(t);
 }
 
+/* The whole list, before anything is copied that depends on it. */
+static obv_code check_pairs(const obv_rpc_base_meta *base, obv_err *err)
+{
+    obv_rd pairs = base->pairs;
+    for (uint64_t i = 0; i < base->pair_count; i++) {
+        int64_t data_version = 0;
+        int64_t data_seq = 0;
+        OBV_TRY(obv_rpc_next_pair(&pairs, &data_version, &data_seq, err));
+        if (data_version < 0 || data_seq < 0)
+            return obv_fail(err, OBV_E_CORRUPT, 0, "list of blocks: block %" PRIu64 " has a negative version", i);
+    }
+    return obv_rd_done(&pairs, "list of blocks", err);
+}
+
 /* Base meta and block list of one sstable, kept in t; drop_metas gives their memory back. */
 static obv_code fetch_base_meta(obv_source_pg *pg, obv_observer_table *t, obv_err *err)
 {
@@ -90,6 +104,7 @@ static obv_code fetch_base_meta(obv_source_pg *pg, obv_observer_table *t, obv_er
     pg->metas_left -= t->stream.cap;
     OBV_TRY(code);
     OBV_TRY(obv_rpc_base_meta_parse(obv_buf_span(&t->stream), &t->base, err));
+    OBV_TRY(check_pairs(&t->base, err));
     t->first_pair = t->base.pairs;
     if (t->base.meta.index_id != t->choice.key.table_id)
         return obv_fail(err, OBV_E_CORRUPT, 0, "sstable of index %" PRIu64 ", but its meta names %" PRIu64,

@@ -7,7 +7,7 @@
 enum { MAGIC_COMMON = 1001, MAGIC_SSTABLE = 1007, MAGIC_LOB = 1009, MAGIC_BLOOM = 1014 };
 enum { MAGIC_MICRO = 1005, MAGIC_MICRO_LOB = 1010, MAGIC_MICRO_BLOOM = 1015 };
 enum { COMMON_HEADER = 32, BLOOM_HEADER = 200 };
-enum { SSTABLE_VERSION_WITH_ORDERS = 3, LOB_VERSION_WITH_ORDERS = 2 };
+enum { SSTABLE_VERSION_WITH_ORDERS = 3, LOB_VERSION_WITH_ORDERS = 2 }; /* the newest ones of 3.1 */
 enum { MICRO_HEADER_V2 = 32, MICRO_HEADER_V3_FIXED = 42 };
 #define COMPRESSOR_FIELD 96u
 
@@ -112,6 +112,9 @@ static obv_code check_header(const obv_macro_meta *meta, const obv_macro_schema 
     OBV_TRY(obv_rd_check(&r, "macroblock header", err));
 
     MUST_BE("header magic", magic, is_lob ? MAGIC_LOB : MAGIC_SSTABLE);
+    const uint32_t newest = is_lob ? LOB_VERSION_WITH_ORDERS : SSTABLE_VERSION_WITH_ORDERS;
+    if (version < 1 || version > newest)
+        return bad(err, "header version", version, newest);
     MUST_BE("table_id", table_id, meta->table_id);
     MUST_BE("data_version", data_version, meta->data_version);
     MUST_BE("data_seq", data_seq, meta->data_seq);
@@ -133,7 +136,7 @@ static obv_code check_header(const obv_macro_meta *meta, const obv_macro_schema 
         memcmp(compressor.p, schema->compressor.p, schema->compressor.len) != 0)
         return obv_fail(err, OBV_E_CORRUPT, 0, "macroblock: compressor name is not that of the schema info");
 
-    const bool has_orders = version >= (is_lob ? LOB_VERSION_WITH_ORDERS : SSTABLE_VERSION_WITH_ORDERS);
+    const bool has_orders = version == newest;
     OBV_TRY(check_columns(&r, is_lob, has_orders, meta, schema, err));
     MUST_BE("header size", header_size, r.p - (block.p + COMMON_HEADER));
     MUST_BE("micro data offset", data_offset, r.p - block.p);

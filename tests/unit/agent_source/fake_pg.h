@@ -33,11 +33,14 @@ enum fake_lie {
     LIE_KEY_OF_PARTITION, /* a table key of another partition */
     LIE_KEY_OF_INDEX,     /* a table key of another index */
     LIE_META_OF_INDEX,    /* base meta of another index */
-    LIE_DATA_NOT_READY,   /* the data table itself is not ready */
-    LIE_BLOCKS_AND_MORE,  /* bytes behind the last block */
-    LIE_BLOCKS_CUT,       /* the last block is not whole */
-    LIE_BLOCK_VERSION,    /* list and server say version 8, the block is of 7 */
-    LIE_BLOCK_KIND,       /* LOB blocks where data blocks come */
+    LIE_LIST_TOO_LONG,    /* a block more than the meta counts */
+    LIE_LIST_CUT,
+    LIE_LIST_NEGATIVE,   /* a block of version -1 */
+    LIE_DATA_NOT_READY,  /* the data table itself is not ready */
+    LIE_BLOCKS_AND_MORE, /* bytes behind the last block */
+    LIE_BLOCKS_CUT,      /* the last block is not whole */
+    LIE_BLOCK_VERSION,   /* list and server say version 8, the block is of 7 */
+    LIE_BLOCK_KIND,      /* LOB blocks where data blocks come */
 };
 
 typedef struct fake_block {
@@ -267,10 +270,13 @@ static inline void fake_put_base_meta(obv_buf *b, const fake_pg *p, const fake_t
     obv_put_vu64(b, t->block_count);
     for (size_t i = 0; i < t->block_count; i++) {
         const size_t pair = obv_unis_begin(b, 1);
-        obv_put_vi64(b, t->blocks[i].data_version + (p->lie == LIE_BLOCK_VERSION));
+        obv_put_vi64(b, p->lie == LIE_LIST_NEGATIVE ? -1 : t->blocks[i].data_version + (p->lie == LIE_BLOCK_VERSION));
         obv_put_vi64(b, t->blocks[i].data_seq);
         obv_unis_end(b, pair);
     }
+    if (p->lie == LIE_LIST_TOO_LONG)
+        obv_put_unis_header(b, 1, 0);
+    b->len -= p->lie == LIE_LIST_CUT && t->block_count > 0;
 }
 
 static inline void fake_put_block(obv_buf *b, fake_pg *p, const fake_block *block)

@@ -112,6 +112,79 @@ static void inner_checks_find_damage_by_themselves(void **state)
     free(copy);
 }
 
+/*
+ * Header bytes that OceanBase does not compare with a meta either: attr, column_index_scale, micro_block_size, the
+ * three of the encryption, what follows the NUL of the compressor's name; in a LOB block partition_id.
+ */
+static bool is_free_byte(const golden_block *b, size_t h)
+{
+    return (h >= 12 && h < 16) || (h >= 40 && h < 44) || (h >= 60 && h < 64) ||
+           (h > 96 + b->schema.compressor.len && h < 224) ||
+           (b->meta.attr != OBV_MACRO_SSTABLE_DATA && h >= 232 && h < 240);
+}
+
+/* Sizes of micro index, end keys and size array, and where a LOB block has no end keys: they only have a bound. */
+static bool is_bounded_byte(const golden_block *b, size_t h)
+{
+    return (h >= 76 && h < 80) || (h >= 84 && h < 88) ||
+           (b->meta.attr != OBV_MACRO_SSTABLE_DATA && ((h >= 80 && h < 84) || (h >= 244 && h < 248)));
+}
+
+/* A header that is wrong under a right payload checksum: a block of something else, or a faulty server. */
+static void every_header_byte_must_agree_with_the_meta(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BLOCK_COUNT; i++) {
+        const golden_block b = load(BLOCKS[i]);
+        uint8_t *copy = malloc(b.data.len);
+        assert_non_null(copy);
+        memcpy(copy, b.data.p, b.data.len);
+        for (size_t at = 32; at < (size_t)b.meta.micro_data_offset; at++) {
+            obv_err err = {0};
+            copy[at] ^= 1;
+            const uint64_t crc = obv_crc64(0, (obv_span){copy + 32, b.data.len - 32});
+            memcpy(copy + 28, &crc, 4);
+            const bool good = obv_macro_block_check(&b.meta, &b.schema, (obv_span){copy, b.data.len}, &err) == OBV_OK;
+            copy[at] ^= 1;
+            if (!is_bounded_byte(&b, at - 32) && good != is_free_byte(&b, at - 32))
+                fail_msg("%s: byte %zu of the header: %s", BLOCKS[i], at - 32, good ? "accepted" : err.msg);
+        }
+        free(copy);
+    }
+}
+
+/* Each number of the meta that the header has too. */
+static void every_number_of_the_meta_must_agree_with_the_header(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BLOCK_COUNT; i++) {
+        const golden_block good = load(BLOCKS[i]);
+        for (int what = 0; what < 15; what++) {
+            golden_block b = good;
+            obv_err err = {0};
+            const bool is_lob = b.meta.attr != OBV_MACRO_SSTABLE_DATA;
+            b.meta.table_id += what == 0;
+            b.meta.data_version += what == 1;
+            b.meta.data_seq += what == 2;
+            b.meta.rowkey_column_count = (int16_t)(b.meta.rowkey_column_count + (what == 3));
+            b.meta.row_store_type = (int16_t)(b.meta.row_store_type + (what == 4));
+            b.meta.row_count += what == 5;
+            b.meta.occupy_size -= what == 6;
+            b.meta.micro_block_count += what == 7;
+            b.meta.micro_data_offset += what == 8;
+            b.meta.micro_index_offset += what == 9;
+            b.meta.micro_endkey_offset += what == 10;
+            b.meta.data_checksum += what == 11;
+            b.meta.partition_id += what == 12;
+            b.schema.column_count = (int16_t)(b.schema.column_count + (what == 13));
+            b.schema.compressor.len -= what == 14;
+            const bool may = what == 12 && is_lob;
+            if ((obv_macro_block_check(&b.meta, &b.schema, b.data, &err) == OBV_OK) != may)
+                fail_msg("%s: number %d of the meta: %s", BLOCKS[i], what, may ? err.msg : "accepted");
+        }
+    }
+}
+
 /* A micro block that is whole in itself but not the one that was written: only the chain tells. */
 static void a_replaced_micro_block_breaks_the_chain(void **state)
 {
@@ -210,6 +283,8 @@ int main(void)
         cmocka_unit_test(the_metas_say_what_the_manifest_says),
         cmocka_unit_test(every_flipped_byte_of_a_block_is_noticed),
         cmocka_unit_test(inner_checks_find_damage_by_themselves),
+        cmocka_unit_test(every_header_byte_must_agree_with_the_meta),
+        cmocka_unit_test(every_number_of_the_meta_must_agree_with_the_header),
         cmocka_unit_test(a_replaced_micro_block_breaks_the_chain),
         cmocka_unit_test(a_block_of_another_meta_is_refused),
         cmocka_unit_test(cut_metas_and_blocks_are_refused),

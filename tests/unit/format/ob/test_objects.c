@@ -242,6 +242,88 @@ static void flipped_metas_are_survived(void **state)
     }
 }
 
+/* OceanBase's own validity rules of a sstable's meta, one by one. */
+static void sstable_metas_that_oceanbase_refuses_are_refused(void **state)
+{
+    (void)state;
+    const obv_sstable_meta good = {.column_count = 2,
+                                   .column_meta_count = 2,
+                                   .rowkey_column_count = 1,
+                                   .format_version = 6,
+                                   .logical_data_version = 1,
+                                   .data_version = 7};
+    obv_err err = {0};
+    assert_code(obv_sstable_meta_check(&good, &err), OBV_OK, &err);
+    for (int what = 0; what < 14; what++) {
+        obv_sstable_meta m = good;
+        m.row_count = what == 0 ? UINT64_MAX : 0;
+        m.occupy_size = what == 1 ? UINT64_MAX : 0;
+        m.data_checksum = what == 2 ? -1 : 0;
+        m.row_checksum = what == 3 ? -1 : 0;
+        m.macro_block_count = what == 4 ? UINT64_MAX : 0;
+        m.lob_macro_block_count = what == 5 ? OBV_SSTABLE_BLOCKS_MAX + 1 : 0;
+        m.column_count += what == 6;
+        m.column_count = what == 7 ? -1 : m.column_count;
+        m.column_meta_count = what == 7 ? SIZE_MAX : m.column_meta_count;
+        m.rowkey_column_count = what == 8 ? -1 : what == 9 ? 3 : 1;
+        m.format_version = what == 10 ? 4 : what == 11 ? 7 : what == 12 ? 5 : 6; /* 5 with logical 1 < 7 */
+        m.logical_data_version = what == 13 ? 0 : 1;
+        const obv_code want = what == 10 || what == 11 ? OBV_E_UNSUPPORTED : OBV_E_CORRUPT;
+        print_message("case: %d\n", what);
+        assert_code(obv_sstable_meta_check(&m, &err), want, &err);
+    }
+    obv_sstable_meta old = good;
+    old.format_version = 5;
+    old.logical_data_version = 7;
+    assert_code(obv_sstable_meta_check(&old, &err), OBV_OK, &err);
+}
+
+static void table_keys_are_equal_in_every_member_or_not_at_all(void **state)
+{
+    (void)state;
+    const obv_table_key a = {
+        .type = 1, .pkey = {5, 6, 7}, .table_id = 8, .versions = {1, 2, 3}, .version = 4, .log_ts = {5, 6, 7}};
+    assert_true(obv_table_key_equal(&a, &a));
+    for (int what = 0; what < 12; what++) {
+        obv_table_key b = a;
+        b.type += what == 0;
+        b.pkey.table_id += what == 1;
+        b.pkey.part_id += what == 2;
+        b.pkey.assist += what == 3;
+        b.table_id += what == 4;
+        b.versions.multi_version_start += what == 5;
+        b.versions.base_version += what == 6;
+        b.versions.snapshot_version += what == 7;
+        b.version += what == 8;
+        b.log_ts.start += what == 9;
+        b.log_ts.end += what == 10;
+        b.log_ts.max += what == 11;
+        assert_false(obv_table_key_equal(&a, &b));
+    }
+}
+
+static void member_lists_and_addresses_have_bounds(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t count;
+        int32_t family;
+        bool good;
+    } CASES[] = {{7, 4, true}, {0, 6, true}, {8, 4, false}, {-1, 4, false}, {1, 5, false}};
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        obv_member_list l = {.count = CASES[i].count};
+        for (int k = 0; k < OBV_MEMBERS_MAX; k++)
+            l.member[k].server.family = CASES[i].family;
+        obv_buf b = obv_buf_heap(4096);
+        obv_put_member_list(&b, &l);
+        obv_rd r = obv_rd_of(obv_buf_span(&b));
+        obv_member_list got;
+        obv_rd_member_list(&r, &got);
+        assert_int_equal(!r.bad, CASES[i].good);
+        obv_buf_fini(&b);
+    }
+}
+
 static void keys_mean_what_oceanbase_means(void **state)
 {
     (void)state;
@@ -289,6 +371,9 @@ static void readers_never_pass_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sstable_metas_that_oceanbase_refuses_are_refused),
+        cmocka_unit_test(table_keys_are_equal_in_every_member_or_not_at_all),
+        cmocka_unit_test(member_lists_and_addresses_have_bounds),
         cmocka_unit_test(small_objects_are_oceanbases_bytes),
         cmocka_unit_test(table_keys_are_oceanbases_bytes),
         cmocka_unit_test(headers_are_oceanbases_bytes),

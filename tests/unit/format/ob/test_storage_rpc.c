@@ -351,6 +351,96 @@ static void cut_answers_are_refused(void **state)
     }
 }
 
+/* Headers that no checksum covers, each with one absurd field. */
+static void absurd_packet_headers_are_refused(void **state)
+{
+    (void)state;
+    const obv_span bytes = vector("pg_info_standalone.resp1");
+    uint8_t *copy = malloc(bytes.len);
+    assert_non_null(copy);
+    static const struct {
+        size_t at;
+        uint8_t bytes[4];
+        size_t n;
+        obv_code parse, body;
+    } CASES[] = {
+        {16 + 6, {0}, 1, OBV_E_CORRUPT, OBV_OK},             /* no answer */
+        {16 + 4, {100}, 1, OBV_E_CORRUPT, OBV_OK},           /* header shorter than its fields */
+        {16 + 120, {0, 0, 0, 2}, 4, OBV_OK, OBV_E_CORRUPT},  /* lz4, but of no bytes */
+        {16 + 120, {0, 0, 0, 77}, 4, OBV_OK, OBV_E_CORRUPT}, /* an unknown one of no bytes */
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        obv_err err = {0};
+        obv_rpc_packet p;
+        obv_span body;
+        obv_buf scratch = obv_buf_heap(8 << 20);
+        memcpy(copy, bytes.p, bytes.len);
+        memcpy(copy + CASES[i].at, CASES[i].bytes, CASES[i].n);
+        assert_code(obv_rpc_packet_parse((obv_span){copy, bytes.len}, &p, &err), CASES[i].parse, &err);
+        if (CASES[i].parse == OBV_OK)
+            assert_code(obv_rpc_body(&p, &scratch, &body, &err), CASES[i].body, &err);
+        obv_buf_fini(&scratch);
+    }
+    /* lengths of what is compressed, and of the header */
+    obv_err err = {0};
+    obv_rpc_packet p;
+    obv_span body;
+    obv_buf scratch = obv_buf_heap(8 << 20);
+    memcpy(copy, bytes.p, bytes.len);
+    assert_code(obv_rpc_packet_parse((obv_span){copy, bytes.len}, &p, &err), OBV_OK, &err);
+    p.compressor = 2;
+    static const int32_t LENGTHS[] = {-1, 0, 1, (3 << 20) + 1, INT32_MAX};
+    for (size_t i = 0; i < sizeof LENGTHS / sizeof *LENGTHS; i++) {
+        p.original_len = LENGTHS[i];
+        assert_int_equal(obv_rpc_body(&p, &scratch, &body, &err), OBV_E_CORRUPT);
+        assert_true(scratch.len <= 1); /* nothing is reserved for an absurd length */
+        scratch.len = 0;
+    }
+    p.compressor = 77;
+    p.original_len = 10;
+    assert_int_equal(obv_rpc_body(&p, &scratch, &body, &err), OBV_E_UNSUPPORTED);
+    obv_buf_fini(&scratch);
+    uint8_t small[16 + 160] = {0};
+    memcpy(small, bytes.p, sizeof small);
+    small[16 + 4] = 161;
+    assert_int_equal(obv_rpc_packet_parse((obv_span){small, sizeof small}, &p, &err), OBV_E_CORRUPT);
+    memset(small + 4, 0, 4);
+    small[7] = 159;
+    size_t total = 0;
+    obv_rpc_frame_kind kind;
+    assert_int_equal(obv_rpc_frame((obv_span){small, 16}, &kind, &total, &err), OBV_E_CORRUPT);
+    free(copy);
+}
+
+static void chunks_and_block_lists_must_be_as_long_as_they_say(void **state)
+{
+    (void)state;
+    obv_err err = {0};
+    obv_span bytes;
+    obv_buf b = obv_buf_heap(8 << 20);
+    static const uint64_t SAID[] = {11, OBV_RPC_CHUNK_MAX + 1, UINT64_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        b.len = 0;
+        const size_t mark = obv_unis_begin(&b, 1);
+        obv_put_vu64(&b, SAID[i]);
+        obv_buf_append_zeros(&b, i == 1 ? OBV_RPC_CHUNK_MAX + 1 : 10);
+        obv_unis_end(&b, mark);
+        assert_int_equal(obv_rpc_data_buffer(obv_buf_span(&b), &bytes, &err), OBV_E_CORRUPT);
+    }
+    const obv_span stream = stream_bytes("base_meta_standalone_major.resp1");
+    obv_rpc_base_meta m;
+    assert_code(obv_rpc_base_meta_parse(stream, &m, &err), OBV_OK, &err);
+    assert_in_range(m.pair_count, 2, 100); /* one byte says how many */
+    const size_t count_at = m.meta.bytes.len;
+    uint8_t *copy = malloc(stream.len);
+    assert_non_null(copy);
+    memcpy(copy, stream.p, stream.len);
+    copy[count_at]--;
+    assert_int_equal(obv_rpc_base_meta_parse((obv_span){copy, stream.len}, &m, &err), OBV_E_CORRUPT);
+    free(copy);
+    obv_buf_fini(&b);
+}
+
 /* An envelope may lack its last members, an array never an item: a shorter body of the right length is no partition. */
 static void a_partition_that_lacks_tables_is_refused(void **state)
 {
@@ -386,6 +476,8 @@ int main(void)
         cmocka_unit_test(chunks_reassemble_to_metas_and_blocks),
         cmocka_unit_test(frames_are_found_in_a_stream_of_bytes),
         cmocka_unit_test(cut_answers_are_refused),
+        cmocka_unit_test(absurd_packet_headers_are_refused),
+        cmocka_unit_test(chunks_and_block_lists_must_be_as_long_as_they_say),
         cmocka_unit_test(a_partition_that_lacks_tables_is_refused),
     };
     return cmocka_run_group_tests_name("format.storage_rpc", tests, NULL, NULL);
