@@ -324,6 +324,88 @@ static void member_lists_and_addresses_have_bounds(void **state)
     }
 }
 
+/* Raw metas with one absurd word; offsets: total 0, version 4, occupy_size 30; compressor name of a schema info at 22.
+ */
+static void macro_metas_have_bounds(void **state)
+{
+    (void)state;
+    obv_err err = {0};
+    obv_macro_meta m;
+    obv_macro_schema c;
+    size_t used = 0;
+    const obv_span meta = object("ObMacroBlockMetaV2");
+    const obv_span schema = object("ObMacroBlockSchemaInfo");
+    static const struct {
+        size_t at;
+        uint32_t value;
+        obv_code want;
+    } CASES[] = {{30, 5000, OBV_OK},
+                 {30, 0, OBV_E_CORRUPT},
+                 {30, 0xffffffff, OBV_E_CORRUPT},
+                 {30, OBV_MACRO_BLOCK_SIZE, OBV_OK},
+                 {30, OBV_MACRO_BLOCK_SIZE + 1, OBV_E_CORRUPT},
+                 {4, 1, OBV_E_UNSUPPORTED},
+                 {0, 7, OBV_E_CORRUPT},
+                 {0, 187, OBV_E_CORRUPT},
+                 {0, 0xffffffff, OBV_E_CORRUPT}};
+    uint8_t copy[512];
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        memcpy(copy, meta.p, meta.len);
+        memcpy(copy + CASES[i].at, &CASES[i].value, 4);
+        print_message("case: %zu\n", i);
+        assert_code(obv_macro_meta_parse((obv_span){copy, meta.len}, &m, &used, &err), CASES[i].want, &err);
+    }
+    uint8_t *large = calloc(1, OBV_MACRO_META_MAX + 1); /* a length that is there, but no meta has */
+    assert_non_null(large);
+    const uint32_t total = OBV_MACRO_META_MAX + 1;
+    memcpy(large, meta.p, meta.len);
+    memcpy(large, &total, 4);
+    assert_int_equal(obv_macro_meta_parse((obv_span){large, total}, &m, &used, &err), OBV_E_CORRUPT);
+    memcpy(large, schema.p, 22);
+    const uint32_t named = 22 + 128 + 1 + 20;
+    memcpy(large, &named, 4);
+    memset(large + 22, 'x', 128);
+    assert_int_equal(obv_macro_schema_parse((obv_span){large, named}, &c, &used, &err), OBV_E_CORRUPT);
+    free(large);
+
+    memcpy(copy, meta.p, meta.len);
+    memcpy(copy + meta.len, schema.p, schema.len);
+    assert_code(obv_macro_full_meta_parse((obv_span){copy, meta.len + schema.len}, &m, &c, &err), OBV_OK, &err);
+    copy[meta.len + schema.len] = 0;
+    assert_int_equal(obv_macro_full_meta_parse((obv_span){copy, meta.len + schema.len + 1}, &m, &c, &err),
+                     OBV_E_CORRUPT);
+}
+
+static void texts_counts_and_proposals_have_bounds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *hex;
+        bool good;
+    } TEXTS[] = {{"0461626300", true}, {"0461620000", false},   {"0461626364", false},
+                 {"00", false},        {"050000000000", false}, {"0561626364ff", false}};
+    for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
+        obv_rd r = obv_rd_of(golden_hex(TEXTS[i].hex));
+        (void)obv_rd_cstr(&r, 16);
+        assert_int_equal(!r.bad, TEXTS[i].good);
+    }
+    obv_rd r = obv_rd_of(golden_hex("0461626300"));
+    (void)obv_rd_cstr(&r, 3); /* "abc" and its NUL are four */
+    assert_true(r.bad);
+    r = obv_rd_of(golden_hex("03000000"));
+    assert_int_equal(obv_rd_count(&r, 3, 1), 3);
+    r = obv_rd_of(golden_hex("03000000"));
+    (void)obv_rd_count(&r, 2, 1);
+    assert_true(r.bad);
+    r = obv_rd_of(golden_hex("03000000"));
+    (void)obv_rd_count(&r, 100, 2);
+    assert_true(r.bad);
+    uint8_t proposal[17] = {6};
+    r = obv_rd_of((obv_span){proposal, sizeof proposal});
+    (void)obv_rd_proposal_id(&r);
+    assert_true(r.bad);
+}
+
 static void keys_mean_what_oceanbase_means(void **state)
 {
     (void)state;
@@ -371,6 +453,8 @@ static void readers_never_pass_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(macro_metas_have_bounds),
+        cmocka_unit_test(texts_counts_and_proposals_have_bounds),
         cmocka_unit_test(sstable_metas_that_oceanbase_refuses_are_refused),
         cmocka_unit_test(table_keys_are_equal_in_every_member_or_not_at_all),
         cmocka_unit_test(member_lists_and_addresses_have_bounds),
