@@ -126,7 +126,7 @@ static obv_code bring_up_pg(obv_archive *a, obv_archive_pg *pg, obv_archive_work
         }
         if (o.restoring)
             return obv_fail(err, OBV_E_PRECONDITION, 0, "the PG is being restored; archived once that is done");
-        if (pg->assign.from_log_one || o.base.start_log_id <= 1) {
+        if (pg->assign.from_log_one || o.base.log_submit_ts <= 0) {
             obv_clog_pg_set(&pg->pos, &pg->key, 1, 0);
             pg->stage = OBV_PG_FIRST;
             pg->error = (obv_err){0};

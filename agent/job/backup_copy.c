@@ -2,6 +2,7 @@
 #define OBV_LOG_MOD "backup"
 #include "base/fault.h"
 #include "base/log.h"
+#include "format/media/block_stream.h"
 #include "format/media/macro_index.h"
 #include "job/backup_priv.h"
 #include "job/bugs.h"
@@ -126,9 +127,22 @@ static obv_code step_over(struct area_copy *a, obv_err *err)
     return obv_fail(err, OBV_E_UNAVAILABLE, 0, "%s was left by an interrupted copy: the next number is taken", path.s);
 }
 
+/* The last block of a file that is complete. */
+static obv_code write_end_mark(struct area_copy *a, obv_err *err)
+{
+    uint8_t bytes[OBV_BLOCK_ALIGN];
+    obv_buf mark = obv_buf_fixed(bytes, sizeof bytes);
+    obv_put_end_mark(&mark);
+    OBV_TRY(obv_buf_check(&mark, "end mark", err));
+    OBV_TRY(obv_object_write(&a->file, obv_buf_span(&mark), err));
+    (void)atomic_fetch_add(&a->c->counters->bytes_written, mark.len);
+    return OBV_OK;
+}
+
 static obv_code end_file(struct area_copy *a, obv_err *err)
 {
     const obv_pg_copy *c = a->c;
+    OBV_TRY(write_end_mark(a, err));
     obv_journal_object o = {.kind = a->kind,
                             .sub = a->sub,
                             .first = a->first,

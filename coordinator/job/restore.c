@@ -238,6 +238,10 @@ static obv_code step_issue(obv_job_ctx *x, obv_cluster *target, const obv_job *j
         OBV_INFO("restore of %s as %s is issued", r->tenant, r->new_tenant);
         return to_running(x, job, r, err);
     }
+    /* an earlier statement of ours may have begun after its answer was given up: then this one is refused */
+    obv_err unseen = {0};
+    if (target->ops->restore_progress(target, r->external_id, r->new_tenant, &p, &unseen) == OBV_OK && is_ours(r, &p))
+        return to_running(x, job, r, err);
     const bool refused = abs(err->sys) == -NOT_ALLOWED; /* clocks of the target's servers differ a little */
     if ((refused || OBV_IS_RETRYABLE(code)) && obv_ctx_now(x) - job->phase_at < ISSUE_MAX_US) {
         OBV_WARN_OF(err, "the target did not take the restore yet");

@@ -28,7 +28,8 @@ def points(accept):
 def plan(named, moments, rng):
     """[(daemon, point or None)]: every point of backup and archive at least once, the rest at random times."""
     todo = [("agent", p) for p in named["obvault-agent"] if p.startswith(("backup.", "archive."))]
-    todo += [("coordinator", p) for p in named["obvault-coordinator"] if p.startswith("coordinator.")]
+    todo += [("coordinator", p) for p in named["obvault-coordinator"]
+             if p.startswith(("coordinator.backup", "coordinator.archive", "coordinator.files"))]
     rng.shuffle(todo)
     while len(todo) < moments:
         todo.append((rng.choice(["agent", "coordinator"]), None))
@@ -162,4 +163,4 @@ def kills(accept, quick, seed):
                 f"restored equal, {k.failed} FAILED with the reason {k.notes[:3] or ''}")
 
         accept.check("kill -9 at seeded moments of backup and archive", run)
-        accept.check("tree after the kills passes the reader", lambda: path.strict(accept, site))
+        accept.check("tree after the kills passes the reader", lambda: path.strict(accept, site, leftovers=True))

@@ -298,6 +298,8 @@ class Tree:
             self.out.add(where, C + '6.2', 'PG %s is at log %d, archived up to %d' % (key, n, s.last_log_id))
         elif n in s.wanted:
             accum, submit, epoch = s.wanted[n]
+            if n == 0 and (accum, epoch) == (0, 1):
+                return  # a PG archived from its first log on: log 0 stands for nothing (format-clog-archive 4.1)
             if accum != clog['accumulate_checksum'] & 0xFFFFFFFF or submit != clog['last_submit_timestamp'] \
                     or epoch < clog['epoch_id']:
                 self.out.add(where, C + '6.2', 'PG %s at log %d: meta says accum %x, submit %d, epoch %d, archive %x, %d, %d' % (
