@@ -8,12 +8,17 @@
 
 #define PARAMETER_ROWS_MAX 4096u
 #define TENANTS_MAX 4096u
+#define QUERY_TIMEOUT_MS 60000u /* a restore statement reads the backup before it answers */
 #define SYS_TENANT 1u
 
 static obv_code connect_one(sql_cluster *c, obv_err *err)
 {
     const obv_endpoint *e = &c->endpoints[c->next];
-    const obv_mysql_config cfg = {.host = e->host, .port = e->port, .user = c->user, .password_file = c->password_file};
+    const obv_mysql_config cfg = {.host = e->host,
+                                  .port = e->port,
+                                  .user = c->user,
+                                  .password_file = c->password_file,
+                                  .query_timeout_ms = QUERY_TIMEOUT_MS};
     return obv_mysql_open(&cfg, &c->conn, err);
 }
 
