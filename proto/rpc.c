@@ -1,6 +1,7 @@
 #include "proto/rpc.h"
 
 #include "proto/tls.h"
+#include "proto/wire_error.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,7 +18,9 @@
 #include <grpc/support/log.h>
 
 #define REQUEST_DEADLINE_MS 10000 /* a caller that begins a call and sends no request */
-#define ERROR_KEY "obv-error-bin" /* trailing metadata: i32 LE code, i32 LE cause, hint */
+#define CONNECT_MS 20000          /* one attempt, which makes no headway while no call is waiting */
+#define CONNECT_WAIT_MS 1000      /* of a call on a connection that is down */
+#define ERROR_KEY "obv-error-bin" /* trailing metadata */
 
 struct obv_rpc_channel {
     grpc_channel *ch;
@@ -105,68 +108,19 @@ static bool is_unix(const char *address) { return strncmp(address, "unix:", 5) =
 
 /* ---- errors on the wire */
 
-static obv_code code_of_status(grpc_status_code s)
-{
-    switch (s) {
-    case GRPC_STATUS_OK:
-        return OBV_OK;
-    case GRPC_STATUS_CANCELLED:
-        return OBV_E_CANCELLED;
-    case GRPC_STATUS_INVALID_ARGUMENT:
-        return OBV_E_INVAL;
-    case GRPC_STATUS_DEADLINE_EXCEEDED:
-        return OBV_E_TIMEOUT;
-    case GRPC_STATUS_PERMISSION_DENIED:
-        return OBV_E_DENIED;
-    case GRPC_STATUS_UNAUTHENTICATED:
-        return OBV_E_AUTH;
-    case GRPC_STATUS_RESOURCE_EXHAUSTED:
-        return OBV_E_LIMIT;
-    case GRPC_STATUS_UNIMPLEMENTED:
-        return OBV_E_UNSUPPORTED;
-    case GRPC_STATUS_UNAVAILABLE:
-        return OBV_E_UNAVAILABLE;
-    default:
-        return OBV_E_INTERNAL;
-    }
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
-}
-
 static obv_code status_to_err(const obv_rpc_call *c, grpc_status_code status, grpc_slice details, obv_err *err)
 {
     if (status == GRPC_STATUS_OK)
         return OBV_OK;
-    obv_code code = code_of_status(status);
-    int sys = 0;
-    char hint[sizeof err->hint] = "";
+    (void)obv_fail(err, obv_wire_code((int)status), 0, "%.*s", (int)GRPC_SLICE_LENGTH(details),
+                   (const char *)GRPC_SLICE_START_PTR(details));
+    obv_code code = obv_wire_code((int)status);
     for (size_t i = 0; i < c->trail_md.count; i++) {
         const grpc_metadata *m = &c->trail_md.metadata[i];
-        const size_t len = GRPC_SLICE_LENGTH(m->value);
-        const uint8_t *p = GRPC_SLICE_START_PTR(m->value);
-        if (grpc_slice_str_cmp(m->key, ERROR_KEY) != 0 || len < 8)
-            continue;
-        code = obv_code_describe((obv_code)get32(p))->code; /* an unknown number of a newer peer: internal */
-        sys = (int)get32(p + 4);
-        const size_t n = len - 8 < sizeof hint - 1 ? len - 8 : sizeof hint - 1;
-        memcpy(hint, p + 8, n);
-        hint[n] = 0;
+        if (grpc_slice_str_cmp(m->key, ERROR_KEY) == 0)
+            code = obv_wire_error_parse(obv_span_of(GRPC_SLICE_START_PTR(m->value), GRPC_SLICE_LENGTH(m->value)), code,
+                                        err);
     }
-    if (code == OBV_OK)
-        code = OBV_E_INTERNAL;
-    (void)obv_fail(err, code, sys, "%.*s", (int)GRPC_SLICE_LENGTH(details),
-                   (const char *)GRPC_SLICE_START_PTR(details));
-    if (hint[0])
-        (void)obv_hint(err, "%s", hint);
     return code;
 }
 
@@ -305,7 +259,7 @@ obv_code obv_rpc_channel_open(const char *target, const obv_rpc_tls *tls, obv_rp
         int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
         int_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200),
-        int_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000), /* also the connect time-out */
+        int_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_MS), /* which is the connect time-out too */
         int_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 3000),
         int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)OBV_RPC_MESSAGE_MAX),
         int_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
@@ -339,9 +293,41 @@ void obv_rpc_channel_drop(obv_rpc_channel **c)
     *c = NULL;
 }
 
+static void drain(grpc_completion_queue *cq)
+{
+    grpc_completion_queue_shutdown(cq);
+    while (grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type != GRPC_QUEUE_SHUTDOWN) {
+    }
+    grpc_completion_queue_destroy(cq);
+}
+
+/*
+ * A call fails at once while the connection is down, and the library looks at its sockets only while somebody waits: a
+ * caller that only ever fails fast would starve its own reconnect. So each call first waits a moment for the
+ * connection.
+ */
+static void await_connection(obv_rpc_channel *ch, uint32_t timeout_ms)
+{
+    const uint32_t ms = timeout_ms && timeout_ms < CONNECT_WAIT_MS ? timeout_ms : CONNECT_WAIT_MS;
+    const gpr_timespec at = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(ms, GPR_TIMESPAN));
+    grpc_connectivity_state state = grpc_channel_check_connectivity_state(ch->ch, 1);
+    if (state == GRPC_CHANNEL_READY)
+        return;
+    grpc_completion_queue *cq = grpc_completion_queue_create_for_next(NULL);
+    while (state != GRPC_CHANNEL_READY && state != GRPC_CHANNEL_SHUTDOWN) {
+        grpc_channel_watch_connectivity_state(ch->ch, state, at, cq, NULL);
+        const grpc_event ev = grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        if (!ev.success)
+            break;
+        state = grpc_channel_check_connectivity_state(ch->ch, 1);
+    }
+    drain(cq);
+}
+
 obv_code obv_rpc_unary(obv_rpc_channel *ch, const char *path, obv_span req, uint32_t timeout_ms, obv_buf *resp,
                        obv_err *err)
 {
+    await_connection(ch, timeout_ms);
     OBV_AUTO(obv_rpc_call_drop) obv_rpc_call *c = call_begin(ch, path, timeout_ms);
     if (!c)
         return obv_fail(err, OBV_E_NOMEM, 0, "rpc %s", path);
@@ -375,6 +361,7 @@ obv_code obv_rpc_unary(obv_rpc_channel *ch, const char *path, obv_span req, uint
 obv_code obv_rpc_stream(obv_rpc_channel *ch, const char *path, obv_span req, uint32_t timeout_ms, obv_rpc_call **out,
                         obv_err *err)
 {
+    await_connection(ch, timeout_ms);
     obv_rpc_call *c = call_begin(ch, path, timeout_ms);
     if (!c)
         return obv_fail(err, OBV_E_NOMEM, 0, "rpc %s", path);
@@ -405,14 +392,11 @@ static void server_finish(obv_rpc_call *c, obv_code code, const obv_err *err)
     static const obv_err NONE;
     const obv_err *e = code == OBV_OK || !err ? &NONE : err;
     int cancelled = 0;
-    uint8_t packed[8 + sizeof e->hint];
-    put32(packed, (uint32_t)code);
-    put32(packed + 4, (uint32_t)e->sys);
-    const size_t hint = strnlen(e->hint, sizeof e->hint);
-    memcpy(packed + 8, e->hint, hint);
+    uint8_t packed[OBV_WIRE_ERROR_MAX];
+    const size_t packed_len = obv_wire_error_emit(code, e, packed);
     grpc_slice text = grpc_slice_from_copied_string(e->msg);
     grpc_metadata md = {.key = grpc_slice_from_static_string(ERROR_KEY),
-                        .value = grpc_slice_from_copied_buffer((const char *)packed, 8 + hint)};
+                        .value = grpc_slice_from_copied_buffer((const char *)packed, packed_len)};
     grpc_op ops[3];
     size_t n = 0;
     if (!c->sent_init)
@@ -511,14 +495,6 @@ static void *serve(void *arg)
         grpc_call_details_destroy(&d);
     }
     return NULL;
-}
-
-static void drain(grpc_completion_queue *cq)
-{
-    grpc_completion_queue_shutdown(cq);
-    while (grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type != GRPC_QUEUE_SHUTDOWN) {
-    }
-    grpc_completion_queue_destroy(cq);
 }
 
 static obv_code add_port(obv_rpc_server *s, obv_rpc_listen *l, obv_err *err)

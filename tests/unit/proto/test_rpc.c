@@ -335,6 +335,33 @@ static void a_stop_ends_open_streams(void **state)
     obv_rpc_call_end(one);
 }
 
+static void a_caller_that_gives_up_quickly_gets_its_connection_back(void **state)
+{
+    (void)state;
+    files f;
+    obv_err err = {0};
+    obv_rpc_server *s = NULL;
+    obv_rpc_listen l = {.address = "127.0.0.1:0", .tls = tls_of("coordinator", &f)};
+    assert_int_equal(obv_rpc_server_start(&l, 1, ROUTES, 1, 2, &s, &err), OBV_OK);
+    char at[64], out[64];
+    (void)snprintf(at, sizeof at, "127.0.0.1:%d", l.port);
+    OBV_AUTO(obv_rpc_channel_drop) obv_rpc_channel *c = NULL;
+    assert_int_equal(obv_rpc_channel_open(at, tls_of("operator", &f), &c, &err), OBV_OK);
+    assert_int_equal(call(c, "/t.S/Echo", "x", out, sizeof out, &err), OBV_OK);
+    obv_rpc_server_stop(s, 0);
+    assert_int_equal(call(c, "/t.S/Echo", "x", out, sizeof out, &err), OBV_E_UNAVAILABLE);
+    l = (obv_rpc_listen){.address = at, .tls = tls_of("coordinator", &f)};
+    assert_int_equal(obv_rpc_server_start(&l, 1, ROUTES, 1, 2, &s, &err), OBV_OK);
+    obv_code r = OBV_E_UNAVAILABLE;
+    for (int k = 0; k < 20 && r != OBV_OK; k++) { /* each waits a moment; between them nobody listens */
+        r = call(c, "/t.S/Echo", "x", out, sizeof out, &err);
+        assert_int_equal(usleep(50000), 0);
+    }
+    assert_int_equal(r, OBV_OK);
+    obv_rpc_channel_drop(&c);
+    obv_rpc_server_stop(s, 100);
+}
+
 static void two_servers_cannot_share_a_port(void **state)
 {
     (void)state;
@@ -379,6 +406,7 @@ int main(void)
         cmocka_unit_test(messages_pass_by_their_service),
         cmocka_unit_test(many_threads_share_a_channel),
         cmocka_unit_test(a_stop_ends_open_streams),
+        cmocka_unit_test(a_caller_that_gives_up_quickly_gets_its_connection_back),
         cmocka_unit_test(two_servers_cannot_share_a_port),
     };
     return cmocka_run_group_tests_name("proto.rpc", tests, up, down);
