@@ -128,6 +128,9 @@ static obv_code copy_blocks(obv_pg_copy *c, obv_err *err)
     OBV_TRY(obv_backup_check_archive(c, m->last_replay_log_id, err));
     OBV_TRY(begin_state(c, m, err));
     OBV_FAULT("backup.pg_opened");
+    if (m->indexes_left_out > 0)
+        OBV_WARN("PG %" PRIu64 "/%" PRId64 ": %zu indexes are not ready on this server and not in the copy",
+                 c->pg->table_id, obv_pg_key_partition_id(c->pg), m->indexes_left_out);
     OBV_TRY(make_record(m, &record, err)); /* first: a record too large for the media must not cost a copy */
     OBV_TRY(obv_backup_area(c, OBV_AREA_MINOR, err));
     OBV_TRY(obv_backup_area(c, OBV_AREA_MAJOR, err));

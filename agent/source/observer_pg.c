@@ -218,8 +218,10 @@ static obv_code add_partition(obv_source_pg *pg, uint32_t at, obv_rpc_partition 
         obv_rpc_table_info info;
         const uint64_t index_id = obv_rd_vu64(&p->index_ids);
         OBV_TRY(obv_rpc_next_table_info(&p->table_infos, &info, err));
-        if (!info.ready_for_read && index_id != p->store.data_table_id)
-            continue; /* an index that is still being built: it is copied once it is available */
+        if (!info.ready_for_read && index_id != p->store.data_table_id) {
+            pg->metas.indexes_left_out++; /* still being built: it is copied once it is available */
+            continue;
+        }
         if (!info.ready_for_read)
             return obv_fail(err, OBV_E_PG_CHANGED, 0, "table %" PRIu64 " is not ready for reading yet", index_id);
         obv_choice_table *t = calloc(info.key_count ? info.key_count : 1, sizeof *t);

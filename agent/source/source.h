@@ -1,8 +1,8 @@
 /* source.h - where PG data comes from: one interface, several drivers (design: observer RPC, native tree)
  *
- * Order of calls for one PG: open, metas, (seek,) next_block until OBV_E_NOT_FOUND, close. What OceanBase authored reaches the
- * caller as validated spans, byte for byte. Codes: OBV_E_PG_CHANGED start this PG again; OBV_E_PG_GONE not here;
- * OBV_E_CORRUPT; retryable ones (>= 64) for the same call.
+ * Order of calls for one PG: open, metas, (seek,) next_block until OBV_E_NOT_FOUND, close. What OceanBase authored
+ * reaches the caller as validated spans, byte for byte. Codes: OBV_E_PG_CHANGED start this PG again; OBV_E_PG_GONE not
+ * here; OBV_E_CORRUPT; retryable ones (>= 64) for the same call.
  */
 #ifndef OBV_AGENT_SOURCE_SOURCE_H
 #define OBV_AGENT_SOURCE_SOURCE_H
@@ -52,6 +52,7 @@ typedef struct obv_source_metas {
     int64_t data_schema_version;      /* data_info */
     int64_t lower_bound;              /* restorable-set rule A3 (f) */
     int64_t max_table_schema_version; /* over tables with snapshot >= publish_version */
+    size_t indexes_left_out;          /* not ready for reading on this server; wrong if the schema says AVAILABLE */
 } obv_source_metas;
 
 /* One macroblock in the caller's buffer. */

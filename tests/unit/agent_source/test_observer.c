@@ -132,10 +132,12 @@ static void an_index_that_is_not_ready_is_left_out(void **state)
     obv_source_pg *pg = NULL;
     assert_code(open_pg(&r, NULL, &pg), OBV_OK, &r.err);
     assert_int_equal(r.source->ops->metas(pg)->table_count, 5);
+    assert_int_equal(r.source->ops->metas(pg)->indexes_left_out, 0);
     r.source->ops->close_pg(pg);
     r.pg.index_not_ready = true;
     assert_code(open_pg(&r, NULL, &pg), OBV_OK, &r.err);
     assert_int_equal(r.source->ops->metas(pg)->table_count, 4);
+    assert_int_equal(r.source->ops->metas(pg)->indexes_left_out, 1);
     r.source->ops->close_pg(pg);
     rig_stop(&r);
 }
