@@ -115,6 +115,9 @@ static obv_code judge(const obv_store *s, obv_store_class cls, const obv_store_e
                    e->provider_code, e->request_id[0] ? " request " : "", e->request_id);
     if (err)
         err->retry_after_ms = e->retry_after_ms;
+    if (code == OBV_E_DENIED && err)
+        return obv_hint(err, "the destination refuses the user that the agent runs as: check owner and mode there, and "
+                             "export options such as root_squash; what is stored stays good");
     return code;
 }
 

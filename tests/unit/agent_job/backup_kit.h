@@ -36,6 +36,7 @@ struct kit_shared {
     _Atomic int open_errors; /* opens that fail as unavailable before one succeeds */
     _Atomic int gone;        /* index of a PG that is not there, -1 none */
     _Atomic int last_replay; /* added to KIT_LAST_LOG */
+    _Atomic int block_us;    /* time that each block takes */
 };
 
 struct kit {
@@ -287,6 +288,8 @@ static inline obv_code kit_next(obv_source_pg *p, uint8_t *buf, size_t cap, obv_
         (void)atomic_fetch_add(&s->state[p->pg], 1);
     if (atomic_load(&s->state[p->pg]) != p->state)
         return obv_fail(err, OBV_E_PG_CHANGED, -4016, "an sstable is gone");
+    if (atomic_load(&s->block_us))
+        (void)usleep((useconds_t)atomic_load(&s->block_us));
     memset(buf, (int)(p->table + 1), KIT_META_LEN);
     const size_t len = kit_block(p->pg, p->state, p->table, p->index, buf + KIT_META_LEN);
     *out = (obv_source_block){.table = p->table,

@@ -1,6 +1,8 @@
 /* Whole batches: copied, interrupted at every step, resumed, and read back. */
 #include "backup_tree.h"
 
+#include <sys/mount.h>
+
 static const char *const POINTS[] = {
     "backup.before_open",
     "backup.pg_restarted",
@@ -161,6 +163,136 @@ static void another_attempts_fence_is_respected(void **state)
     obv_store_close(s);
 }
 
+/* ---- stopping */
+
+static void wait_for_blocks(struct kit *k, long n)
+{
+    for (int i = 0; i < 4000 && atomic_load(&k->shared->blocks_read) < n; i++)
+        (void)usleep(2500);
+    assert_true(atomic_load(&k->shared->blocks_read) >= n);
+}
+
+/* In a process of its own, for it has threads. @return 0 when all went as it must */
+static int in_child(struct kit *k, int (*fn)(struct kit *k, struct kit_agent *a))
+{
+    (void)fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        struct kit_agent a;
+        if (!kit_agent_start(k, &a, 500))
+            _exit(90);
+        const int rc = fn(k, &a);
+        kit_agent_end(&a);
+        _exit(rc);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
+}
+
+static int cancelled_amid(struct kit *k, struct kit_agent *a)
+{
+    obv_err err = {0};
+    if (obv_runner_submit(a->runner, kit_task(k, OBV_TASK_BATCH, "batch-1"), &err) != OBV_OK)
+        return 1;
+    wait_for_blocks(k, 50);
+    const int64_t asked = obv_mono_ns();
+    obv_runner_cancel(a->runner, "batch-1");
+    if (kit_wait(a->runner, "batch-1", &err) != OBV_TASK_CANCELLED || err.code != OBV_E_CANCELLED)
+        return 2;
+    return obv_mono_ns() - asked < 2 * OBV_NS_PER_S ? 0 : 3;
+}
+
+static int past_its_deadline(struct kit *k, struct kit_agent *a)
+{
+    obv_err err = {0};
+    obv_task *t = kit_task(k, OBV_TASK_BATCH, "batch-1");
+    t->deadline_s = 1;
+    if (obv_runner_submit(a->runner, t, &err) != OBV_OK)
+        return 1;
+    return kit_wait(a->runner, "batch-1", &err) == OBV_TASK_FAILED && err.code == OBV_E_TIMEOUT ? 0 : 2;
+}
+
+struct holds {
+    size_t tasks;
+};
+static void count_task(void *ctx, const obv_task_report *r)
+{
+    (void)r;
+    ((struct holds *)ctx)->tasks++;
+}
+
+/* A lost lease: the batch is let go at a safe point, and goes on when it is given again. */
+static int let_go_and_given_again(struct kit *k, struct kit_agent *a)
+{
+    obv_err err = {0};
+    struct holds h = {0};
+    if (obv_runner_submit(a->runner, kit_task(k, OBV_TASK_BATCH, "batch-1"), &err) != OBV_OK)
+        return 1;
+    wait_for_blocks(k, 600); /* a file is stored by then */
+    obv_runner_let_go(a->runner);
+    obv_runner_reports(a->runner, count_task, &h);
+    if (h.tasks != 0)
+        return 2;
+    atomic_store(&k->shared->block_us, 0);
+    for (int i = 0; i < 400; i++) { /* until the old one has stopped, a repeat is taken for it */
+        if (obv_runner_submit(a->runner, kit_task(k, OBV_TASK_BATCH, "batch-1"), &err) != OBV_OK)
+            return 3;
+        obv_runner_reports(a->runner, count_task, &h);
+        if (h.tasks)
+            break;
+        (void)usleep(10000);
+    }
+    return kit_wait(a->runner, "batch-1", &err) == OBV_TASK_DONE ? 0 : 4;
+}
+
+static void a_batch_stops_when_it_is_asked_to(void **state)
+{
+    struct kit *k = *state;
+    atomic_store(&k->shared->block_us, 3000);
+    assert_int_equal(in_child(k, cancelled_amid), 0);
+}
+
+static void a_batch_ends_at_its_deadline(void **state)
+{
+    struct kit *k = *state;
+    atomic_store(&k->shared->block_us, 5000);
+    assert_int_equal(in_child(k, past_its_deadline), 0);
+}
+
+static void a_batch_that_was_let_go_goes_on_where_it_was(void **state)
+{
+    struct kit *k = *state;
+    atomic_store(&k->shared->block_us, 1000);
+    assert_int_equal(in_child(k, let_go_and_given_again), 0);
+    tree_must_be_whole(k);
+    assert_true(atomic_load(&k->shared->blocks_read) <= (long)(all_blocks() + 2 * OBV_BLOCKS_PER_FILE));
+}
+
+static void a_full_destination_ends_the_batch_and_loses_nothing(void **state)
+{
+    struct kit *k = *state;
+    obv_journal *j = NULL;
+    obv_err err = {0};
+    char path[64];
+    if (geteuid() != 0 || mount("obv", k->root, "tmpfs", 0, "size=6m") != 0) {
+        print_message("skipped: needs the right to mount\n");
+        skip();
+    }
+    for (size_t i = 0; i < KIT_PGS; i++)
+        kit_archive_from(k, i, KIT_LAST_LOG + 1);
+    assert_int_equal(kit_run(k, OBV_TASK_BATCH, NULL, 0), OBV_TASK_FAILED);
+    /* what the coordinator would do after room was made: another attempt, here under the same names */
+    assert_int_equal(mount("obv", k->root, "tmpfs", MS_REMOUNT, "size=64m"), 0);
+    (void)snprintf(path, sizeof path, "%s/journal.db", k->state_dir);
+    assert_int_equal(obv_journal_open(path, &j, &err), OBV_OK);
+    assert_int_equal(obv_journal_task_forget(j, "batch-1", &err), OBV_OK);
+    obv_journal_close(j);
+    assert_int_equal(kit_run(k, OBV_TASK_BATCH, NULL, 0), OBV_TASK_DONE);
+    tree_must_be_whole(k);
+    assert_int_equal(umount2(k->root, MNT_DETACH), 0);
+}
+
 /* ---- metas */
 
 static int check_place(void *ctx, const obv_meta_index *e)
@@ -265,6 +397,10 @@ int main(void)
         T(a_failed_pg_is_reported_and_the_others_are_copied),
         T(a_pg_whose_log_is_not_archived_is_refused),
         T(another_attempts_fence_is_respected),
+        T(a_batch_stops_when_it_is_asked_to),
+        T(a_batch_ends_at_its_deadline),
+        T(a_batch_that_was_let_go_goes_on_where_it_was),
+        T(a_full_destination_ends_the_batch_and_loses_nothing),
         cmocka_unit_test(metas_are_put_once_all_is_known),
         T(metas_that_were_never_copied_are_missed),
         cmocka_unit_test(seeded_bugs_change_what_is_stored),
