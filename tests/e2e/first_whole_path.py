@@ -68,7 +68,7 @@ def new_site(accept, net, build="dev", **kw):
 def reader_check(accept, site, leftovers=False):
     """(accepted, report, findings); leftovers: what a kill may leave behind is no finding."""
     code, out = accept.command([harness.PYTHON, "tests/reader/check.py", site.dest, "--json", "--rows",
-                                *([] if leftovers else ["--no-leftovers"])], 600)
+                                *([] if leftovers else ["--no-leftovers"])], 180)
     try:
         report = json.loads(out[out.index("{"):])
     except ValueError:

@@ -38,6 +38,9 @@ class ObError(Exception):
         self.path = path
         self.offset = offset
 
+    def __reduce__(self):  # an error of a worker reaches its parent whole
+        return ObError, (self.rc, self.text, self.path, self.offset)
+
     @property
     def name(self):
         return NAMES.get(self.rc, 'OB_%d' % self.rc)

@@ -142,6 +142,9 @@ class PKey(tuple):
     def __new__(cls, table_id, part_id, assist=0):
         return tuple.__new__(cls, (table_id, part_id, assist))
 
+    def __getnewargs__(self):  # travels between processes word by word
+        return tuple(self)
+
     table_id = property(lambda s: s[0])
     part_id = property(lambda s: s[1])
     assist = property(lambda s: s[2])
