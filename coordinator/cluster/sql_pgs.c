@@ -9,21 +9,25 @@ enum { TYPE_SYS_VIEW = 1, TYPE_VIRTUAL = 2, TYPE_VIEW = 4, TYPE_INDEX = 5, TYPE_
 enum { INDEX_GLOBAL = 3, INDEX_GLOBAL_UNIQUE = 4, INDEX_AVAILABLE = 2 };
 #define NOT_DROPPED (-1)
 
-/* A table or tablegroup that has partitions of its own, by id; or a table whose partitions lie in a tablegroup's. */
+#define NO_PARTITIONS (-1)  /* part_level of what has none of its own: views, local indexes */
+#define MOVED_UNDER_LIST 3u /* readings that may differ because of DDL in between */
+
+/* A table or tablegroup that exists, by id: with partitions of its own, or with partitions in a tablegroup's. */
 typedef struct owner {
     uint64_t id;
     int64_t part_level;
     uint64_t bound_to; /* the tablegroup, 0 = partitions of its own */
+    int64_t part_num, sub_part_num;
 } owner;
 typedef struct owners {
     owner *v;
     size_t n, cap;
 } owners;
 
-/* Which partition of the tablegroup a bound table's first-level partition lies in. */
+/* A first-level partition of a two-level table; for a bound table, which partition of the tablegroup it lies in. */
 typedef struct mapping {
     uint64_t table_id;
-    int64_t part_id, pg_part_id;
+    int64_t part_id, pg_part_id, sub_part_num;
 } mapping;
 typedef struct mappings {
     mapping *v;
@@ -41,14 +45,16 @@ typedef struct page {
     uint64_t rows;
 } page;
 
-static obv_code add_owner(owners *l, uint64_t id, int64_t level, uint64_t bound_to, obv_err *err)
+static obv_code add_owner(owners *l, const owner *o, obv_err *err)
 {
-    owner *o = obv_list_add(l, sizeof *o, err);
-    if (!o)
+    owner *to = obv_list_add(l, sizeof *to, err);
+    if (!to)
         return OBV_E_NOMEM;
-    *o = (owner){id, level, bound_to};
+    *to = *o;
     return OBV_OK;
 }
+
+static bool has_partitions(const owner *o) { return o->part_level != NO_PARTITIONS && !o->bound_to; }
 
 static obv_code add_pg(obv_pgs *l, uint64_t table, int64_t partition, obv_err *err)
 {
@@ -83,21 +89,22 @@ static obv_code take_table(void *ctx, const obv_mysql_row *r, obv_err *err)
     OBV_TRY(obv_mysql_i64(r, 5, &binding, err));
     OBV_TRY(obv_mysql_i64(r, 6, &dropped, err));
     OBV_TRY(obv_mysql_i64(r, 7, &group, err));
+    owner o = {.id = id, .part_level = level};
+    OBV_TRY(obv_mysql_i64(r, 8, &o.part_num, err));
+    OBV_TRY(obv_mysql_i64(r, 9, &o.sub_part_num, err));
     p->rows++;
     p->last_table = id;
-    if (type == TYPE_SYS_VIEW || type == TYPE_VIRTUAL || type == TYPE_VIEW || type == TYPE_MATERIALIZED)
-        return OBV_OK;
     if (dropped != NOT_DROPPED)
         return OBV_OK;
-    if (binding)
-        return group > 0 ? add_owner(p->list, id, level, (uint64_t)group, err) : OBV_OK;
-    if (type == TYPE_INDEX) {
-        if (index_type != INDEX_GLOBAL && index_type != INDEX_GLOBAL_UNIQUE)
-            return OBV_OK;
-        if (index_status != INDEX_AVAILABLE)
-            return OBV_OK;
-    }
-    return add_owner(p->list, id, level, 0, err);
+    const bool local_index = type == TYPE_INDEX && index_type != INDEX_GLOBAL && index_type != INDEX_GLOBAL_UNIQUE;
+    if (type == TYPE_SYS_VIEW || type == TYPE_VIRTUAL || type == TYPE_VIEW || type == TYPE_MATERIALIZED ||
+        (local_index && !binding))
+        o.part_level = NO_PARTITIONS;
+    else if (binding && group > 0)
+        o.bound_to = (uint64_t)group;
+    else if (type == TYPE_INDEX && index_status != INDEX_AVAILABLE)
+        return OBV_OK; /* has partitions that nothing is restored from */
+    return add_owner(p->list, &o, err);
 }
 
 static obv_code take_tablegroup(void *ctx, const obv_mysql_row *r, obv_err *err)
@@ -109,33 +116,37 @@ static obv_code take_tablegroup(void *ctx, const obv_mysql_row *r, obv_err *err)
     OBV_TRY(obv_mysql_i64(r, 1, &level, err));
     OBV_TRY(obv_mysql_i64(r, 2, &binding, err));
     OBV_TRY(obv_mysql_i64(r, 3, &dropped, err));
+    owner o = {.id = id, .part_level = level};
+    OBV_TRY(obv_mysql_i64(r, 4, &o.part_num, err));
+    OBV_TRY(obv_mysql_i64(r, 5, &o.sub_part_num, err));
     p->rows++;
     p->last_table = id;
     if (!binding || dropped != NOT_DROPPED)
         return OBV_OK;
-    return add_owner(p->list, id, level, 0, err);
+    return add_owner(p->list, &o, err);
 }
 
 static obv_code take_part(void *ctx, const obv_mysql_row *r, obv_err *err)
 {
     page *p = ctx;
     uint64_t table;
-    int64_t part, dropped, mapped;
+    int64_t part, dropped, mapped, subs;
     OBV_TRY(obv_mysql_u64(r, 0, &table, err));
     OBV_TRY(obv_mysql_i64(r, 1, &part, err));
     OBV_TRY(obv_mysql_i64(r, 2, &dropped, err));
     OBV_TRY(obv_mysql_i64(r, 3, &mapped, err));
+    OBV_TRY(obv_mysql_i64(r, 4, &subs, err));
     p->rows++;
     p->last_table = table;
     p->last_part = part;
     const owner *o = find_owner(p->owners, table);
     if (!o || dropped != NOT_DROPPED)
         return OBV_OK;
-    if (o->bound_to && o->part_level == 2) {
+    if (o->part_level == 2) {
         mapping *m = obv_list_add(p->mappings, sizeof *m, err);
         if (!m)
             return OBV_E_NOMEM;
-        *m = (mapping){table, part, mapped};
+        *m = (mapping){table, part, mapped, subs > 0 ? subs : o->sub_part_num};
         return OBV_OK;
     }
     if (o->part_level != 1)
@@ -175,11 +186,13 @@ static obv_code take_sub_part(void *ctx, const obv_mysql_row *r, obv_err *err)
     const owner *o = find_owner(p->owners, table);
     if (!o || o->part_level != 2 || dropped != NOT_DROPPED)
         return OBV_OK;
+    const mapping key = {.table_id = table, .part_id = part};
+    const mapping *m = p->mappings->n ? bsearch(&key, p->mappings->v, p->mappings->n, sizeof key, mapping_cmp) : NULL;
+    if (!m)
+        return OBV_OK;
     if (!o->bound_to)
         return add_pg(p->pgs, table, two_level(part, sub), err);
-    const mapping key = {table, part, 0};
-    const mapping *m = p->mappings->n ? bsearch(&key, p->mappings->v, p->mappings->n, sizeof key, mapping_cmp) : NULL;
-    if (!m || m->pg_part_id < 0 || mapped < 0)
+    if (m->pg_part_id < 0 || mapped < 0)
         return OBV_OK;
     return add_pg(p->pgs, o->bound_to, two_level(m->pg_part_id, mapped), err);
 }
@@ -189,18 +202,18 @@ static obv_code list_owners(obv_cluster *c, uint64_t tenant, owners *out, obv_er
     page p = {.list = out};
     do {
         p.rows = 0;
-        OBV_TRY(sql_query(
-            c, 8, OBV_CLUSTER_PAGE, take_table, &p, err,
-            "SELECT table_id, table_type, index_type, index_status, part_level, binding,"
-            " drop_schema_version, tablegroup_id FROM oceanbase.__all_virtual_table WHERE tenant_id = %llu AND"
-            " table_id > %llu ORDER BY table_id LIMIT %u",
-            (unsigned long long)tenant, (unsigned long long)p.last_table, OBV_CLUSTER_PAGE));
+        OBV_TRY(sql_query(c, 10, OBV_CLUSTER_PAGE, take_table, &p, err,
+                          "SELECT table_id, table_type, index_type, index_status, part_level, binding,"
+                          " drop_schema_version, tablegroup_id, part_num, sub_part_num FROM "
+                          "oceanbase.__all_virtual_table WHERE tenant_id = %llu AND"
+                          " table_id > %llu ORDER BY table_id LIMIT %u",
+                          (unsigned long long)tenant, (unsigned long long)p.last_table, OBV_CLUSTER_PAGE));
     } while (p.rows == OBV_CLUSTER_PAGE);
     p.last_table = 0;
     do {
         p.rows = 0;
-        OBV_TRY(sql_query(c, 4, OBV_CLUSTER_PAGE, take_tablegroup, &p, err,
-                          "SELECT tablegroup_id, part_level, binding, drop_schema_version"
+        OBV_TRY(sql_query(c, 6, OBV_CLUSTER_PAGE, take_tablegroup, &p, err,
+                          "SELECT tablegroup_id, part_level, binding, drop_schema_version, part_num, sub_part_num"
                           " FROM oceanbase.__all_virtual_tablegroup WHERE tenant_id = %llu AND tablegroup_id > %llu"
                           " ORDER BY tablegroup_id LIMIT %u",
                           (unsigned long long)tenant, (unsigned long long)p.last_table, OBV_CLUSTER_PAGE));
@@ -219,13 +232,13 @@ static obv_code list_partitions(obv_cluster *c, uint64_t tenant, const owners *o
     page p = {.owners = own, .mappings = map, .pgs = out, .last_part = -1};
     do {
         p.rows = 0;
-        OBV_TRY(sql_query(
-            c, 4, OBV_CLUSTER_PAGE, take_part, &p, err,
-            "SELECT table_id, part_id, drop_schema_version, mapping_pg_part_id FROM oceanbase.__all_virtual_part"
-            " WHERE tenant_id = %llu AND (table_id > %llu OR (table_id = %llu AND part_id > %lld))"
-            " ORDER BY table_id, part_id LIMIT %u",
-            (unsigned long long)tenant, (unsigned long long)p.last_table, (unsigned long long)p.last_table,
-            (long long)p.last_part, OBV_CLUSTER_PAGE));
+        OBV_TRY(sql_query(c, 5, OBV_CLUSTER_PAGE, take_part, &p, err,
+                          "SELECT table_id, part_id, drop_schema_version, mapping_pg_part_id, sub_part_num"
+                          " FROM oceanbase.__all_virtual_part WHERE tenant_id = %llu AND (table_id > %llu OR (table_id "
+                          "= %llu AND part_id > %lld))"
+                          " ORDER BY table_id, part_id LIMIT %u",
+                          (unsigned long long)tenant, (unsigned long long)p.last_table,
+                          (unsigned long long)p.last_table, (long long)p.last_part, OBV_CLUSTER_PAGE));
     } while (p.rows == OBV_CLUSTER_PAGE);
     p.last_table = 0;
     p.last_part = p.last_sub = -1;
@@ -308,52 +321,123 @@ obv_code sql_replicas(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv_er
 }
 
 /* A tablegroup without tables shows its partitions in no schema table: they are taken as registered. */
-static obv_code add_unseen_groups(obv_cluster *c, uint64_t tenant, const owners *own, obv_pgs *out, obv_err *err)
+static obv_code add_unseen_groups(const obv_replicas *user, const owners *own, obv_pgs *out, obv_err *err)
 {
-    OBV_AUTO(obv_replicas_fini) obv_replicas reps = {0};
-    bool read = false;
     obv_pgs_sort(out);
     const size_t known = out->n;
     for (size_t i = 0; i < own->n; i++) {
         size_t at = 0;
-        if (own->v[i].bound_to || !obv_table_id_is_tablegroup(own->v[i].id))
+        if (!has_partitions(&own->v[i]) || !obv_table_id_is_tablegroup(own->v[i].id))
             continue;
         while (at < known && out->v[at].table_id != own->v[i].id)
             at++;
         if (at < known)
             continue;
-        if (!read)
-            OBV_TRY(list_replicas(c, "__all_virtual_meta_table", tenant, &reps, err));
-        read = true;
-        for (size_t k = 0; k < reps.n; k++)
-            if (reps.v[k].table_id == own->v[i].id)
-                OBV_TRY(add_pg(out, reps.v[k].table_id, reps.v[k].partition_id, err));
+        for (size_t k = 0; k < user->n; k++)
+            if (user->v[k].table_id == own->v[i].id)
+                OBV_TRY(add_pg(out, user->v[k].table_id, user->v[k].partition_id, err));
     }
     return OBV_OK;
 }
 
-obv_code sql_pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err)
+/* ---- is the list whole? */
+
+/* Partitions that the schema says there are, however many rows it shows. */
+static int64_t promised(const owner *o, const mappings *map, size_t *at)
 {
-    OBV_AUTO(obv_replicas_fini) obv_replicas sys = {0};
-    owners own = {0};
-    mappings map = {0};
-    out->n = 0;
-    obv_code code = list_owners(c, tenant, &own, err);
-    if (code == OBV_OK)
-        code = list_partitions(c, tenant, &own, &map, out, err);
-    if (code == OBV_OK)
-        code = add_unseen_groups(c, tenant, &own, out, err);
-    free(own.v);
-    free(map.v);
-    OBV_TRY(code);
-    /* the tenant's sys PGs are registered in the root table; user PGs come from the schema alone */
-    OBV_TRY(list_replicas(c, "__all_root_table", tenant, &sys, err));
-    for (size_t i = 0; i < sys.n; i++) {
+    int64_t parts = 0, subs = 0;
+    for (; *at < map->n && map->v[*at].table_id <= o->id; ++*at)
+        if (map->v[*at].table_id == o->id) {
+            parts++;
+            subs += map->v[*at].sub_part_num > 0 ? map->v[*at].sub_part_num : 1;
+        }
+    if (o->part_level == 0)
+        return 1;
+    if (o->part_level == 1)
+        return o->part_num;
+    if (parts == o->part_num)
+        return subs;
+    return o->part_num * (o->sub_part_num > 0 ? o->sub_part_num : 1);
+}
+
+/* Old tables may lack rows of their partitions: a list without them would make a set that restores without them. */
+static obv_code check_counts(const owners *own, const mappings *map, const obv_pgs *pgs, obv_err *err)
+{
+    size_t at = 0, m = 0;
+    for (size_t i = 0; i < own->n; i++) {
+        const owner *o = &own->v[i];
+        if (!has_partitions(o))
+            continue;
+        int64_t seen = 0;
+        for (; at < pgs->n && pgs->v[at].table_id <= o->id; at++)
+            seen += pgs->v[at].table_id == o->id;
+        const int64_t wanted = promised(o, map, &m);
+        if (seen != wanted || seen == 0)
+            return obv_fail(err, OBV_E_PRECONDITION, 0,
+                            "the schema tables show %lld partitions of table %llu, which has %lld", (long long)seen,
+                            (unsigned long long)o->id, (long long)wanted);
+    }
+    return OBV_OK;
+}
+
+/* What is registered must be in the list, unless its table or its partition was dropped and is about to go. */
+static obv_code check_registered(const owners *own, const obv_replicas *reps, const obv_pgs *pgs, obv_err *err)
+{
+    for (size_t i = 0; i < reps->n; i++) {
+        const obv_replica *r = &reps->v[i];
+        const owner *o = find_owner(own, r->table_id);
         obv_pg_key k;
-        OBV_TRY(obv_pg_key_of_sql(sys.v[i].table_id, sys.v[i].partition_id, &k, err));
+        if (!o || (has_partitions(o) && o->part_level > 0))
+            continue;
+        OBV_TRY(obv_pg_key_of_sql(r->table_id, r->partition_id, &k, err));
+        if (!obv_pgs_contain(pgs, &k))
+            return obv_fail(err, OBV_E_PRECONDITION, 0,
+                            "PG %llu/%lld is registered with replicas, but the schema shows no such partition",
+                            (unsigned long long)r->table_id, (long long)r->partition_id);
+    }
+    return OBV_OK;
+}
+
+typedef struct reading {
+    owners own;
+    mappings map;
+    obv_replicas sys, user;
+} reading;
+
+static void reading_fini(reading *r)
+{
+    free(r->own.v);
+    free(r->map.v);
+    obv_replicas_fini(&r->sys);
+    obv_replicas_fini(&r->user);
+}
+
+static obv_code read_once(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err)
+{
+    OBV_AUTO(reading_fini) reading r = {0};
+    out->n = 0;
+    OBV_TRY(list_owners(c, tenant, &r.own, err));
+    OBV_TRY(list_partitions(c, tenant, &r.own, &r.map, out, err));
+    OBV_TRY(list_replicas(c, "__all_virtual_meta_table", tenant, &r.user, err));
+    OBV_TRY(add_unseen_groups(&r.user, &r.own, out, err));
+    /* the tenant's sys PGs are registered in the root table; user PGs come from the schema alone */
+    OBV_TRY(list_replicas(c, "__all_root_table", tenant, &r.sys, err));
+    for (size_t i = 0; i < r.sys.n; i++) {
+        obv_pg_key k;
+        OBV_TRY(obv_pg_key_of_sql(r.sys.v[i].table_id, r.sys.v[i].partition_id, &k, err));
         if (obv_pg_key_is_sys(&k))
-            OBV_TRY(add_pg(out, sys.v[i].table_id, sys.v[i].partition_id, err));
+            OBV_TRY(add_pg(out, r.sys.v[i].table_id, r.sys.v[i].partition_id, err));
     }
     obv_pgs_sort(out);
-    return OBV_OK;
+    OBV_TRY(check_counts(&r.own, &r.map, out, err));
+    OBV_TRY(check_registered(&r.own, &r.sys, out, err));
+    return check_registered(&r.own, &r.user, out, err);
+}
+
+obv_code sql_pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err)
+{
+    obv_code code = OBV_E_PRECONDITION;
+    for (unsigned i = 0; i < MOVED_UNDER_LIST && code == OBV_E_PRECONDITION; i++)
+        code = read_once(c, tenant, out, err);
+    return code;
 }
