@@ -228,6 +228,14 @@ static void note_blocking(obv_archive_tenant *t, int64_t *values, const obv_arch
     values[at] = checkpoint;
 }
 
+/* Of many errors the one that somebody must act on is told. */
+static int weight(const obv_err *e, bool failed)
+{
+    if (e->code == OBV_OK)
+        return 0;
+    return failed ? 3 : e->code == OBV_E_FENCED ? 2 : 1;
+}
+
 static void count_pg(obv_archive_tenant *t, int64_t *values, const obv_archive_pg *pg)
 {
     t->pgs++;
@@ -240,9 +248,10 @@ static void count_pg(obv_archive_tenant *t, int64_t *values, const obv_archive_p
     } else if (t->state == OBV_ARCHIVE_STATE_DOING) {
         t->state = OBV_ARCHIVE_STATE_BEGINNING;
     }
+    const bool interrupted = t->state == OBV_ARCHIVE_STATE_INTERRUPTED;
     if (pg->done.failed)
         t->state = OBV_ARCHIVE_STATE_INTERRUPTED;
-    if (pg->done.error.code != OBV_OK && (t->error.code == OBV_OK || (pg->done.failed && t->error.code >= 64))) {
+    if (weight(&pg->done.error, pg->done.failed) > weight(&t->error, interrupted)) {
         char text[OBV_PKEY_TEXT_MAX];
         t->error = pg->done.error;
         (void)obv_wrap(&t->error, "PG %s", obv_pg_key_text(&pg->key, text));

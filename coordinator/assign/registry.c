@@ -99,6 +99,9 @@ size_t obv_registry_agents(obv_registry *r, obv_live_agent *out, size_t cap)
                               .revision = a->have_all ? a->have_revision : 0,
                               .want_revision = a->revision};
         (void)!obv_task_batches_of(r->s, a->h.agent_id, &o->batches, NULL);
+        for (size_t t = 0; t < a->tenant_count; t++)
+            o->fenced =
+                o->fenced || (a->tenants[t].error.code == OBV_E_FENCED && a->tenants[t].revision == a->revision);
         for (size_t t = 0; t < a->task_count; t++) {
             o->bytes_read += a->tasks[t].bytes_read;
             o->bytes_written += a->tasks[t].bytes_written;
@@ -135,15 +138,23 @@ obv_code obv_registry_revision(obv_registry *r, const char *agent_id, uint64_t *
 
 obv_code obv_registry_touch(obv_registry *r, const char *agent_id, uint64_t *revision, obv_err *err)
 {
-    int64_t next = 0;
+    int64_t next = 0, top = 0;
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(r->s, &tx, err));
     OBV_TRY(obv_state_next(r->s, "revision", &next, err));
+    OBV_TRY(obv_db_i64(obv_state_db(r->s), err, &top, "SELECT coalesce(max(revision), 0) FROM agents"));
+    live *a = registry_find(r, agent_id);
+    /* Agents drop lists of older revisions and trust one that they have: a number is never used twice, also after a
+     * commit that failed and for agents that outlive this database. */
+    const int64_t now = obv_clock_us(&r->clock);
+    next = now > next ? now : next;
+    next = top >= next ? top + 1 : next;
+    if (a && a->revision >= (uint64_t)next)
+        next = (int64_t)a->revision + 1;
     OBV_TRY(obv_db_run(obv_state_db(r->s), err, "UPDATE agents SET revision = ? WHERE agent_id = ?", obv_db_i(next),
                        obv_db_s(agent_id)));
     OBV_TRY(obv_state_commit(&tx, err));
     OBV_STATE_READ(r->s);
-    live *a = registry_find(r, agent_id);
     if (a) {
         a->revision = (uint64_t)next;
         a->have_all = false;

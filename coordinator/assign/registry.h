@@ -160,7 +160,8 @@ typedef struct obv_live_agent {
     int64_t seen_ns;
     uint64_t revision; /* of the list it has in whole, 0 = none */
     uint64_t want_revision;
-    int64_t batches;                                 /* running here */
+    bool fenced;     /* says that its archive needs a new epoch, under the revision wanted */
+    int64_t batches; /* running here */
     uint64_t bytes_read, bytes_written, blocks_done; /* of running tasks */
 } obv_live_agent;
 /** Copies at most cap agents, @return how many; sorted by id. */

@@ -102,7 +102,8 @@ obv_code obv_turn_commit(obv_turn *t, obv_err *err)
     if (t->fresh)
         a->last_session = a->h.session;
     a->h.session = t->hello.session;
-    a->h.seq = t->hello.seq;
+    if (t->fresh || t->hello.seq > a->h.seq) /* an answer that came late does not turn time back */
+        a->h.seq = t->hello.seq;
     return OBV_OK;
 }
 
@@ -281,6 +282,8 @@ obv_code obv_turn_task(obv_turn *t, const obv_task_report *r, obv_err *err)
 void obv_turn_archive(obv_turn *t, uint64_t revision, uint32_t received, const obv_tenant_archive *tenants, size_t n)
 {
     live *a = t->agent;
+    if (!t->apply)
+        return;
     a->have_revision = revision;
     a->have_received = received;
     a->tenant_count = n < OBV_AGENT_TENANTS_MAX ? n : OBV_AGENT_TENANTS_MAX;

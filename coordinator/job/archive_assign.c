@@ -150,8 +150,8 @@ static obv_code give(plan *p, obv_archive_pg *row, const char *agent_id, obv_err
 }
 
 /* One tenant's rows against the cluster: list NULL = the schema is as it was; reps NULL = leaders as they were. */
-static obv_code reconcile(plan *p, obv_round_tenant *t, const obv_pgs *list, int64_t schema, bool born_later,
-                          const obv_replicas *reps, obv_err *err)
+static obv_code reconcile(plan *p, obv_round_tenant *t, const obv_pgs *list, int64_t schema, const obv_replicas *reps,
+                          obv_err *err)
 {
     OBV_AUTO(pg_rows_fini) pg_rows rows = {0};
     OBV_TRY(obv_archive_pg_each(p->x->s, t->round, t->tenant_id, take_row, &rows, err));
@@ -171,13 +171,21 @@ static obv_code reconcile(plan *p, obv_round_tenant *t, const obv_pgs *list, int
         obv_archive_pg *row = obv_list_add(&rows, sizeof *row, err);
         if (!row)
             return OBV_E_NOMEM;
-        *row = (obv_archive_pg){.round = t->round, .key = list->v[i], .from_log_one = born_later || t->schema_version};
+        /* A PG that was not in an earlier list is new: its log is wanted whole. A tenant's first list may name PGs that
+         * were restored and have no log 1. */
+        *row = (obv_archive_pg){.round = t->round, .key = list->v[i], .from_log_one = t->schema_version != 0};
         OBV_TRY(obv_archive_pg_save(p->x->s, row, err)); /* nobody's yet: it blocks the checkpoint from now on */
     }
     for (size_t i = 0; i < rows.n; i++) {
         obv_archive_pg *row = &rows.v[i];
-        if (list && !obv_pgs_contain(list, &row->key) && row->dropped_at == 0) {
-            row->dropped_at = schema;
+        const bool gone = list && !obv_pgs_contain(list, &row->key);
+        if (gone && row->dropped_at == 0) {
+            /* a drop takes effect some time after the schema version that it got, and before now */
+            const int64_t now = obv_ctx_now(p->x);
+            row->dropped_at = schema > now ? schema : now;
+            OBV_TRY(obv_archive_pg_save(p->x->s, row, err));
+        } else if (list && !gone && row->dropped_at) {
+            row->dropped_at = 0; /* it was hidden, not dropped */
             OBV_TRY(obv_archive_pg_save(p->x->s, row, err));
         }
         /* the log of a dropped PG is wanted up to its end; then nothing can be restored that needs more of it */
@@ -247,13 +255,31 @@ static obv_code assign_tenant(plan *p, obv_cluster *c, const obv_tenant *tenant,
     } else {
         OBV_TRY(obv_round_tenant_get(p->x->s, t.round, t.tenant_id, &t, err));
     }
-    OBV_TRY(reconcile(p, &t, relist ? &list : NULL, schema, is_new, &reps, err));
+    OBV_TRY(reconcile(p, &t, relist ? &list : NULL, schema, &reps, err));
     OBV_TRY(obv_round_tenant_save(p->x->s, &t, err));
     for (size_t i = 0; i < p->touched_count; i++) {
         uint64_t revision = 0;
         OBV_TRY(obv_registry_touch(p->x->reg, p->touched[i], &revision, err));
     }
     return obv_state_commit(&tx, err);
+}
+
+/* An agent that met another writer's files goes on only under a new epoch, which makes it read them first. */
+static obv_code renew_fenced(plan *p, obv_err *err)
+{
+    for (size_t i = 0; i < p->agent_count; i++) {
+        const obv_live_agent *a = &p->agents[i];
+        if (!a->alive || !a->fenced)
+            continue;
+        uint64_t revision = 0;
+        OBV_WARN("agent %s was fenced: its PGs get a new epoch", a->hello.agent_id);
+        OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+        OBV_TRY(obv_state_begin(p->x->s, &tx, err));
+        OBV_TRY(obv_archive_pg_renew(p->x->s, p->round->round, a->hello.agent_id, err));
+        OBV_TRY(obv_registry_touch(p->x->reg, a->hello.agent_id, &revision, err));
+        OBV_TRY(obv_state_commit(&tx, err));
+    }
+    return OBV_OK;
 }
 
 obv_code obv_archive_assign(obv_job_ctx *x, obv_cluster *c, const obv_round *round, bool leaders, obv_err *err)
@@ -269,7 +295,7 @@ obv_code obv_archive_assign(obv_job_ctx *x, obv_cluster *c, const obv_round *rou
     }
     *p = (plan){.x = x, .round = round, .agents = agents};
     p->agent_count = obv_registry_agents(x->reg, agents, OBV_AGENTS_MAX);
-    obv_code code = OBV_OK;
+    obv_code code = renew_fenced(p, err);
     for (size_t i = 0; i < tenants.n && code == OBV_OK; i++) {
         if (!tenants.v[i].normal)
             continue;

@@ -28,10 +28,20 @@ static obv_code take(void *ctx, const obv_round_tenant *t, obv_err *err)
     return OBV_OK;
 }
 
+/* A tenant whose state cannot be told now holds back itself only. */
+static obv_code set_aside(const candidate *k, obv_code code, const obv_err *why, size_t *aside)
+{
+    if (code == OBV_OK)
+        return OBV_OK;
+    OBV_WARN_EVERY(30, "tenant %s: its checkpoint waits: %s", k->t.name, why->msg);
+    ++*aside;
+    return OBV_OK;
+}
+
 static obv_code step_done(obv_job_ctx *x, const char *job_id, const char *name, bool *done, obv_err *err)
 {
     bool queued = false;
-    OBV_TRY(obv_files_look(x, job_id, name, &queued, done, err));
+    OBV_TRY(obv_files_insist(x, job_id, name, &queued, done, err));
     *done = *done || !queued;
     return OBV_OK;
 }
@@ -39,7 +49,7 @@ static obv_code step_done(obv_job_ctx *x, const char *job_id, const char *name, 
 obv_code obv_archive_settle(obv_job_ctx *x, const char *job_id, int64_t round, bool *settled, obv_err *err)
 {
     bool queued = false;
-    OBV_TRY(obv_files_look(x, job_id, PUBLISH, &queued, settled, err));
+    OBV_TRY(obv_files_insist(x, job_id, PUBLISH, &queued, settled, err));
     if (!queued) {
         *settled = true;
         return OBV_OK;
@@ -155,11 +165,15 @@ obv_code obv_archive_publish(obv_job_ctx *x, obv_cluster *c, const obv_job *job,
     OBV_AUTO(candidates_fini) candidates all = {0};
     OBV_AUTO(obv_files_fini) obv_files f = {0};
     obv_round r;
+    size_t aside = 0;
     *moved = false;
     OBV_TRY(obv_round_get(x->s, job->ref, &r, err));
     OBV_TRY(obv_round_tenant_each(x->s, r.round, take, &all, err));
     for (size_t i = 0; i < all.n; i++) {
-        OBV_TRY(prove(x, c, job, &all.v[i], err));
+        const obv_code code = prove(x, c, job, &all.v[i], err);
+        OBV_TRY(set_aside(&all.v[i], code, err, &aside));
+        if (aside == all.n) /* it is not the tenants */
+            return code;
         if (all.v[i].c.interrupted)
             return obv_archive_interrupt(x, job, &r, &all.v[i].t, &all.v[i].c.why, err);
     }

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define STOP_WAIT_US (60 * OBV_US_PER_S)
-#define STALL_NS (10 * OBV_NS_PER_S) /* a checkpoint that stands still this long: look the leaders up */
+#define BEGIN_LEADERS_NS (3 * OBV_NS_PER_S) /* agents may still be on their way */
+#define STALL_NS (10 * OBV_NS_PER_S)        /* a checkpoint that stands still this long: look the leaders up */
 
 /* Between steps; rebuilt after a restart. */
 typedef struct memory {
@@ -157,7 +158,7 @@ static obv_code step_beginning(obv_job_ctx *x, const obv_job *job, obv_round *r,
         return obv_files_step(x, job->id, "begin", build_begin, &b, &done, err);
     }
     const int64_t now = obv_ctx_now(x), now_ns = obv_clock_ns(&x->clock);
-    if (now_ns - m->leaders_at_ns > OBV_NS_PER_S) {
+    if (now_ns - m->leaders_at_ns > BEGIN_LEADERS_NS) {
         OBV_TRY(obv_archive_assign(x, c, r, true, err));
         m->leaders_at_ns = now_ns;
     }
@@ -255,7 +256,7 @@ static obv_code step_stopping(obv_job_ctx *x, const obv_job *job, obv_round *r, 
     OBV_AUTO(tenants_fini) tenants t = {0};
     bool queued = false, done = false, gone = false;
     OBV_TRY(obv_round_tenant_each(x->s, r->round, take_tenant, &t, err));
-    OBV_TRY(obv_files_look(x, job->id, "stop", &queued, &done, err));
+    OBV_TRY(obv_files_insist(x, job->id, "stop", &queued, &done, err));
     if (queued) {
         if (!done)
             return OBV_OK;

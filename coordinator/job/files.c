@@ -10,6 +10,7 @@
 
 #define FILE_MAX (64u << 20)
 #define RETRY_US (2 * OBV_US_PER_S)
+#define INSIST_US (10 * OBV_US_PER_S)
 
 void obv_files_fini(obv_files *f)
 {
@@ -109,7 +110,8 @@ static obv_code scan(obv_job_ctx *x, const char *job_id, const char *name, look 
     return obv_task_each(x->s, job_id, prefix, look_at, l, err);
 }
 
-obv_code obv_files_look(obv_job_ctx *x, const char *job_id, const char *name, bool *queued, bool *done, obv_err *err)
+static obv_code look_after(obv_job_ctx *x, const char *job_id, const char *name, bool insist, bool *queued, bool *done,
+                           obv_err *err)
 {
     look l;
     *done = false;
@@ -119,16 +121,27 @@ obv_code obv_files_look(obv_job_ctx *x, const char *job_id, const char *name, bo
     if (!l.failed)
         return OBV_OK;
     const obv_code code = l.bad.error.code;
+    const bool late = (uint64_t)l.bad.attempts * (RETRY_US / OBV_US_PER_S) >= x->cfg->step_s;
     const bool again = OBV_IS_RETRYABLE(code) || code == OBV_E_CANCELLED || code == OBV_E_IO ||
                        code == OBV_E_NOT_INITIALISED; /* a mount that is away for a moment */
-    if (!again || (uint64_t)l.bad.attempts * (RETRY_US / OBV_US_PER_S) >= x->cfg->step_s) {
+    if (!insist && (!again || late)) {
         *err = l.bad.error;
         (void)obv_wrap(err, "agent %s, step %s", l.bad.agent_id, name);
         err->code = again ? OBV_E_IO : code; /* it was tried long enough */
         return err->code;
     }
     OBV_WARN_OF(&l.bad.error, "step %s of %s is tried again", l.bad.name, job_id);
-    return obv_task_again(x->s, &l.bad, obv_ctx_now(x) + RETRY_US, err);
+    return obv_task_again(x->s, &l.bad, obv_ctx_now(x) + (late || !again ? INSIST_US : RETRY_US), err);
+}
+
+obv_code obv_files_look(obv_job_ctx *x, const char *job_id, const char *name, bool *queued, bool *done, obv_err *err)
+{
+    return look_after(x, job_id, name, false, queued, done, err);
+}
+
+obv_code obv_files_insist(obv_job_ctx *x, const char *job_id, const char *name, bool *queued, bool *done, obv_err *err)
+{
+    return look_after(x, job_id, name, true, queued, done, err);
 }
 
 obv_code obv_files_step(obv_job_ctx *x, const char *job_id, const char *name, obv_files_fn *build, void *ctx,

@@ -32,6 +32,9 @@ OBV_CHECK obv_code obv_files_queue(obv_job_ctx *x, const char *job_id, const cha
 /** Looks after a queued step. *queued = false if there is none. */
 OBV_CHECK obv_code obv_files_look(obv_job_ctx *x, const char *job_id, const char *name, bool *queued, bool *done,
                                   obv_err *err);
+/** As obv_files_look, but whatever an agent reports is tried again, without end: for what must not be given up. */
+OBV_CHECK obv_code obv_files_insist(obv_job_ctx *x, const char *job_id, const char *name, bool *queued, bool *done,
+                                    obv_err *err);
 /** Forgets a finished step, so that its name can be used again. */
 OBV_CHECK obv_code obv_files_forget(obv_job_ctx *x, const char *job_id, const char *name, obv_err *err);
 

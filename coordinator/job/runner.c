@@ -83,7 +83,10 @@ static obv_code step_one(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms,
     obv_code code = machine_of(job->kind)(x, job, again_ms, &why);
     /* an archive waits for ever, others have a limit: nothing may hang unnoticed */
     const bool late = job->kind != OBV_JOB_ARCHIVE && obv_ctx_now(x) - job->phase_at > TROUBLE_MAX_US;
-    if (code != OBV_OK && OBV_IS_RETRYABLE(code) && !late) {
+    /* a round that has begun ends when an operator says so: an account or a mount that is wrong for a day must not
+     * leave the log without its coordinator */
+    const bool keeps_on = job->kind == OBV_JOB_ARCHIVE && strcmp(job->phase, "BEGINNING") != 0;
+    if (code != OBV_OK && (keeps_on || (OBV_IS_RETRYABLE(code) && !late))) {
         OBV_WARN_EVERY(10, "%s in %s waits: %s", job->id, job->phase, why.msg);
         *again_ms = TROUBLE_MS;
         obv_ctx_pause(x, job->id, TROUBLE_MS);

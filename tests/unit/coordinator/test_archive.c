@@ -239,6 +239,143 @@ static void a_restarted_agent_writes_under_new_epochs_and_a_dead_one_is_replaced
     world_end(&w);
 }
 
+static bool listed(world *w, const obv_pg_key *key, obv_archive_pg *out)
+{
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        for (size_t k = 0; k < w->agents[i].list_count; k++)
+            if (obv_pg_key_equal(&w->agents[i].list[k].key, key)) {
+                *out = w->agents[i].list[k];
+                return true;
+            }
+    return false;
+}
+
+static void a_fenced_agent_gets_a_new_epoch(void **state)
+{
+    (void)state;
+    world w;
+    world_begin(&w);
+    world_repo_init(&w);
+    (void)world_archive(&w);
+    int64_t at = w.now_us;
+    world_run(&w, 200, world_archive_has, &at);
+    w.agents[1].fenced_epoch = w.agents[1].list[0].epoch;
+    at = w.now_us + 1000000;
+    world_run(&w, 100, world_archive_has, &at);
+    assert_true(w.agents[1].list[0].epoch > w.agents[1].fenced_epoch);
+    const uint64_t epoch = w.agents[1].list[0].epoch;
+    turns(&w, 50);
+    assert_true(w.agents[1].list[0].epoch == epoch); /* once is enough */
+    world_end(&w);
+}
+
+static void a_dropped_pg_is_wanted_up_to_the_moment_it_was_missed(void **state)
+{
+    (void)state;
+    world w;
+    obv_archive_pg row;
+    world_begin(&w);
+    world_repo_init(&w);
+    (void)world_archive(&w);
+    int64_t at = w.now_us;
+    world_run(&w, 200, world_archive_has, &at);
+    const obv_pg_key gone = world_pg(1001, 9);
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w.agents[i].archive_lag_us = 5000000;
+    /* the drop got its schema version long before it took effect */
+    w.cluster.tenants[0].user_pgs--;
+    w.cluster.tenants[0].schema_version = w.now_us - 4000000;
+    at = w.now_us;
+    while (!world_archive_has(&w, &at)) {
+        assert_true(listed(&w, &gone, &row));
+        world_turn(&w);
+    }
+    turns(&w, 30);
+    assert_false(listed(&w, &gone, &row));
+
+    /* one that shows up again stays */
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w.agents[i].archive_lag_us = 20000000;
+    const obv_pg_key back = world_pg(1001, 8);
+    w.cluster.tenants[0].user_pgs--;
+    w.cluster.tenants[0].schema_version = w.now_us;
+    turns(&w, 20);
+    w.cluster.tenants[0].user_pgs++;
+    w.cluster.tenants[0].schema_version = w.now_us;
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w.agents[i].archive_lag_us = 0;
+    turns(&w, 60);
+    assert_true(listed(&w, &back, &row));
+    assert_false(row.from_log_one);
+    world_end(&w);
+}
+
+static void trouble_of_one_tenant_holds_back_no_other(void **state)
+{
+    (void)state;
+    world w;
+    world_begin(&w);
+    world_repo_init(&w);
+    (void)world_archive(&w);
+    int64_t at = w.now_us;
+    world_run(&w, 200, world_archive_has, &at);
+    w.cluster.tenants[1].unseen = true; /* as after a drop */
+    w.cluster.tenants[1].gone = true;
+    turns(&w, 10);
+    const int64_t before = tenant_of(&w, 1001).checkpoint_ts, held = tenant_of(&w, 1002).checkpoint_ts;
+    turns(&w, 50);
+    assert_true(tenant_of(&w, 1001).checkpoint_ts > before + 5000000);
+    assert_int_equal(tenant_of(&w, 1002).checkpoint_ts, held);
+    world_end(&w);
+}
+
+static void a_destination_that_is_away_for_long_does_not_end_the_round(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    world_begin(&w);
+    world_repo_init(&w);
+    j = world_archive(&w);
+    int64_t at = w.now_us;
+    world_run(&w, 200, world_archive_has, &at);
+    for (int i = 0; i < 1000; i++) { /* 200 s, step_s is 30 */
+        for (size_t k = 0; k < WORLD_HOSTS; k++)
+            w.agents[k].fail_next_put = i % 2 ? OBV_E_READ_ONLY : OBV_E_IO;
+        world_turn(&w);
+    }
+    for (size_t k = 0; k < WORLD_HOSTS; k++)
+        w.agents[k].fail_next_put = OBV_OK;
+    assert_int_equal(obv_job_get(w.state, j.id, &j, &err), OBV_OK);
+    assert_int_equal(j.status, OBV_JOB_RUNNING);
+    at = w.now_us;
+    world_run(&w, 200, world_archive_has, &at);
+    world_end(&w);
+}
+
+static void a_revision_is_never_used_twice(void **state)
+{
+    (void)state;
+    world w;
+    obv_state_tx tx = {0};
+    obv_err err = {0};
+    uint64_t a = 0, b = 0, c = 0;
+    world_begin(&w);
+    world_repo_init(&w);
+    const char *id = w.agents[0].hello.agent_id;
+    assert_int_equal(obv_state_begin(w.state, &tx, &err), OBV_OK);
+    assert_int_equal(obv_registry_touch(w.registry, id, &a, &err), OBV_OK);
+    obv_state_tx_drop(&tx); /* as when the commit fails; the agent may have seen it */
+    assert_int_equal(obv_registry_touch(w.registry, id, &b, &err), OBV_OK);
+    assert_true(b > a);
+    w.now_us -= 3600000000;
+    world_restart(&w);
+    assert_int_equal(obv_registry_touch(w.registry, id, &c, &err), OBV_OK);
+    assert_true(c > b);
+    world_end(&w);
+}
+
 static void a_hole_in_the_log_interrupts_its_tenants_only_and_is_told(void **state)
 {
     (void)state;
@@ -286,6 +423,10 @@ static void a_new_tenant_joins_the_round(void **state)
     assert_int_equal(tenant_of(&w, 1003).status, OBV_ROUND_DOING);
     assert_true(tenant_of(&w, 1003).checkpoint_ts > 0);
     assert_int_equal(round_of(&w, CP "1003/clog/tenant_clog_backup_info").status, OBV_ARCHIVE_STATUS_DOING);
+    obv_archive_pg row; /* it may have been restored: its log need not begin with log 1 */
+    const obv_pg_key first = world_pg(1003, 3);
+    assert_true(listed(&w, &first, &row));
+    assert_false(row.from_log_one);
     assert_true(tenant_of(&w, 1001).checkpoint_ts > at);
     world_end(&w);
 }
@@ -337,6 +478,11 @@ int main(void)
         cmocka_unit_test(a_dropped_pg_leaves_once_the_checkpoint_is_past_its_drop),
         cmocka_unit_test(a_moved_leader_takes_its_pgs_to_another_agent_under_a_new_epoch),
         cmocka_unit_test(a_restarted_agent_writes_under_new_epochs_and_a_dead_one_is_replaced),
+        cmocka_unit_test(a_fenced_agent_gets_a_new_epoch),
+        cmocka_unit_test(a_dropped_pg_is_wanted_up_to_the_moment_it_was_missed),
+        cmocka_unit_test(trouble_of_one_tenant_holds_back_no_other),
+        cmocka_unit_test(a_destination_that_is_away_for_long_does_not_end_the_round),
+        cmocka_unit_test(a_revision_is_never_used_twice),
         cmocka_unit_test(a_hole_in_the_log_interrupts_its_tenants_only_and_is_told),
         cmocka_unit_test(a_new_tenant_joins_the_round),
         cmocka_unit_test(a_round_that_cannot_begin_is_given_up),

@@ -17,6 +17,7 @@ typedef struct world_tenant {
     uint64_t id;
     char name[32];
     int64_t schema_version;
+    bool unseen;       /* its schema version cannot be read */
     uint32_t user_pgs; /* tables 50001.. with one partition each */
     bool gts;
     bool gone;
@@ -67,7 +68,8 @@ typedef struct world_agent {
     bool list_stop;
     int64_t archive_lag_us; /* checkpoints are this far behind */
     bool interrupted;
-    size_t unsampled; /* so many PGs of each tenant have no checkpoint */
+    uint64_t fenced_epoch; /* PGs up to this epoch are not archived any more */
+    size_t unsampled;      /* so many PGs of each tenant have no checkpoint */
     /* faults */
     obv_code fail_next_put, fail_next_pg;
     uint64_t drop_blocks; /* stored blocks are so many fewer than planned */

@@ -173,6 +173,8 @@ static void report_archive(world_agent *a, obv_turn *turn)
         while (k < n && t[k].tenant_id != tenant)
             k++;
         n = k == n ? n + 1 : n;
+        if (a->list[i].epoch <= a->fenced_epoch)
+            (void)obv_fail(&t[k].error, OBV_E_FENCED, 0, "a later epoch is at work");
         t[k].tenant_id = tenant;
         t[k].pgs++;
     }
@@ -183,6 +185,8 @@ static void report_archive(world_agent *a, obv_turn *turn)
         t[k].pgs_sampled = t[k].pgs - (uint32_t)(a->unsampled < t[k].pgs ? a->unsampled : t[k].pgs);
         t[k].round_start_ts_max = a->w->now_us - 60000000;
         t[k].checkpoint_min = t[k].pgs_sampled == t[k].pgs ? a->w->now_us - a->archive_lag_us : 0;
+        if (t[k].error.code == OBV_E_FENCED)
+            t[k].checkpoint_min = 1;
         if (a->interrupted)
             (void)obv_fail(&t[k].error, OBV_E_LOG_GAP, 0, "log 77 is gone");
     }

@@ -107,6 +107,8 @@ static obv_code schema_version(obv_cluster *c, uint64_t tenant, int64_t *out, ob
 {
     UP(c, err);
     const world_tenant *t = tenant_of(c, tenant);
+    if (t && t->unseen)
+        return obv_fail(err, OBV_E_UNAVAILABLE, 0, "its schema version is not to be seen");
     *out = t ? t->schema_version : 1000;
     return OBV_OK;
 }
