@@ -109,6 +109,8 @@ typedef struct obv_cluster_ops {
     obv_code (*frozen_schema)(obv_cluster *c, int64_t frozen_version, uint64_t tenant, int64_t *out, obv_err *err);
     /** The tenant's newest schema version now. */
     obv_code (*schema_version)(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err);
+    /** The schema version that the tenant had at a time (us) that has passed. */
+    obv_code (*schema_version_at)(obv_cluster *c, uint64_t tenant, int64_t at, int64_t *out, obv_err *err);
     /** Every PG of the tenant in the schema, sys PGs included. */
     obv_code (*pgs)(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err);
     obv_code (*replicas)(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv_err *err);

@@ -292,6 +292,18 @@ static obv_code schema_version(obv_cluster *c, uint64_t tenant, int64_t *out, ob
     return OBV_OK;
 }
 
+static obv_code schema_version_at(obv_cluster *c, uint64_t tenant, int64_t at, int64_t *out, obv_err *err)
+{
+    bool found = false;
+    OBV_TRY(sql_number(c, out, &found, err,
+                       "SELECT MAX(schema_version) FROM oceanbase.__all_virtual_ddl_operation WHERE tenant_id = %llu"
+                       " AND schema_version <= %lld",
+                       (unsigned long long)tenant, (long long)at));
+    return found ? OBV_OK
+                 : obv_fail(err, OBV_E_UNAVAILABLE, 0, "cluster: schema version of tenant %llu is not to be seen",
+                            (unsigned long long)tenant);
+}
+
 /* ---- preconditions */
 
 static obv_code uses_gts(obv_cluster *c, uint64_t tenant, bool *out, obv_err *err)
@@ -369,6 +381,7 @@ obv_code obv_sql_cluster_new(const obv_endpoint *endpoints, size_t n, const char
         .merge = merge,
         .frozen_schema = frozen_schema,
         .schema_version = schema_version,
+        .schema_version_at = schema_version_at,
         .pgs = sql_pgs,
         .replicas = sql_replicas,
         .uses_gts = uses_gts,

@@ -192,8 +192,13 @@ static obv_code generate_tenant(obv_job_ctx *x, obv_cluster *c, const obv_job *j
     OBV_TRY(c->ops->schema_version(c, t->tenant_id, &schema, err));
     OBV_TRY(c->ops->pgs(c, t->tenant_id, &pgs, err));
     OBV_TRY(c->ops->schema_version(c, t->tenant_id, &again, err));
-    if (schema != again) /* DDL under the list: at the next step */
+    if (schema != again) { /* DDL under the list: again, calmly, and not for ever */
+        if (obv_ctx_now(x) - job->phase_at > (int64_t)x->cfg->step_s * OBV_US_PER_S)
+            return obv_fail(err, OBV_E_CONFLICT, 0, "DDL of tenant %s did not pause in %u s for its list of PGs",
+                            t->name, x->cfg->step_s);
+        obv_ctx_pause(x, job->id, 1000);
         return OBV_OK;
+    }
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(x->s, &tx, err));
     for (size_t i = 0; i < pgs.n; i += LIST_ROWS)
@@ -245,6 +250,9 @@ static obv_code one_step(obv_job_ctx *x, const obv_job *job, obv_backup_memory *
     OBV_TRY(obv_set_get(x->s, job->ref, &set, err));
     if (strcmp(job->phase, "CLEANUP") == 0)
         return obv_backup_cleanup(x, job, &set, err);
+    if ((strcmp(job->phase, "SCHEDULE") == 0 || strcmp(job->phase, "GENERATE") == 0) && obv_backup_overdue(x, job))
+        return obv_fail(err, OBV_E_LIMIT, 0, "no agent stored the files of %s in %u s", job->phase,
+                        x->cfg->step_s * OBV_BACKUP_STALL_STEPS);
     if (strcmp(job->phase, "SCHEDULE") == 0)
         return schedule(x, job, &set, err);
     if (strcmp(job->phase, "METAS") == 0)

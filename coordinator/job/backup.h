@@ -11,6 +11,12 @@ obv_job_step obv_backup_step;
 
 /* ---- the machine's parts */
 
+#define OBV_BACKUP_STALL_STEPS 3 /* times step_s without any progress: the set fails */
+static inline bool obv_backup_overdue(const obv_job_ctx *x, const obv_job *job)
+{
+    return obv_ctx_now(x) - job->phase_at > (int64_t)x->cfg->step_s * OBV_BACKUP_STALL_STEPS * OBV_US_PER_S;
+}
+
 /* Kept between steps; may be lost. */
 typedef struct obv_backup_memory {
     struct {
@@ -19,6 +25,9 @@ typedef struct obv_backup_memory {
         int64_t read_ns;
     } tenants[64]; /* of this set, replaced in turn */
     size_t count, next;
+    /* what the copy had done when it last moved */
+    int64_t moved_set, moved_ns, done;
+    uint64_t bytes;
 } obv_backup_memory;
 
 /** Tenants' lists are made and stored; moves to DOING. */

@@ -223,6 +223,32 @@ static obv_code hand_out(obv_job_ctx *x, obv_cluster *c, const obv_job *job, con
     return OBV_OK;
 }
 
+/* Nothing may wait for ever: PGs without a living agent on any replica, batches that do not move. */
+static obv_code still_moving(obv_job_ctx *x, const obv_job *job, const obv_set *set, obv_backup_memory *m, obv_err *err)
+{
+    int64_t done = 0, doing = 0, pending = 0;
+    uint64_t read = 0, written = 0, blocks = 0;
+    const int64_t now = obv_clock_ns(&x->clock), limit_s = (int64_t)x->cfg->step_s * OBV_BACKUP_STALL_STEPS;
+    OBV_TRY(obv_pg_copy_count(x->s, set->id, OBV_PG_FINISH, &done, err));
+    obv_registry_progress(x->reg, job->id, &read, &written, &blocks);
+    if (m->moved_set != set->id || done != m->done || read + written != m->bytes) {
+        m->moved_set = set->id;
+        m->moved_ns = now;
+        m->done = done;
+        m->bytes = read + written;
+        return OBV_OK;
+    }
+    if (now - m->moved_ns <= limit_s * OBV_NS_PER_S)
+        return OBV_OK;
+    OBV_TRY(obv_pg_copy_count(x->s, set->id, OBV_PG_DOING, &doing, err));
+    OBV_TRY(obv_pg_copy_count(x->s, set->id, OBV_PG_PENDING, &pending, err));
+    return obv_fail(
+        err, OBV_E_LIMIT, 0,
+        "the copy did not move for %lld s: %lld PGs are stored, %lld are being copied, %lld wait for a living"
+        " agent with a replica",
+        (long long)limit_s, (long long)done, (long long)doing, (long long)pending);
+}
+
 obv_code obv_backup_copy(obv_job_ctx *x, obv_cluster *c, const obv_job *job, const obv_set *set, obv_backup_memory *m,
                          bool *finished, obv_err *err)
 {
@@ -236,6 +262,7 @@ obv_code obv_backup_copy(obv_job_ctx *x, obv_cluster *c, const obv_job *job, con
     free(agents);
     free(slots);
     OBV_TRY(code);
+    OBV_TRY(still_moving(x, job, set, m, err));
     OBV_STATE_READ(x->s);
     OBV_TRY(obv_pg_copy_count(x->s, set->id, OBV_PG_PENDING, &pending, err));
     OBV_TRY(obv_pg_copy_count(x->s, set->id, OBV_PG_DOING, &doing, err));

@@ -26,15 +26,18 @@ static obv_code take_tenant(void *ctx, const obv_set_tenant *t, obv_err *err)
 
 /* ---- S */
 
+static obv_code ddl_meanwhile(const obv_set_tenant *t, int64_t now, obv_err *err)
+{
+    (void)obv_fail(err, OBV_E_CONFLICT, 0, "DDL during the backup: tenant %s went from schema version %lld to %lld",
+                   t->name, (long long)t->schema_version, (long long)now);
+    return obv_hint(err, "the copies no longer belong to one schema: start the backup again when no DDL runs");
+}
+
 static obv_code no_ddl(obv_cluster *c, const obv_set_tenant *t, obv_err *err)
 {
     int64_t now = 0;
     OBV_TRY(c->ops->schema_version(c, t->tenant_id, &now, err));
-    if (now == t->schema_version)
-        return OBV_OK;
-    (void)obv_fail(err, OBV_E_CONFLICT, 0, "DDL during the backup: tenant %s went from schema version %lld to %lld",
-                   t->name, (long long)t->schema_version, (long long)now);
-    return obv_hint(err, "the copies no longer belong to one schema: start the backup again when no DDL runs");
+    return now == t->schema_version ? OBV_OK : ddl_meanwhile(t, now, err);
 }
 
 obv_code obv_backup_close(obv_job_ctx *x, obv_cluster *c, const obv_job *job, obv_set *set, obv_err *err)
@@ -130,6 +133,43 @@ static obv_code look_after(obv_job_ctx *x, const obv_job *job, const obv_set *se
     return obv_task_again(x->s, &t, 0, err);
 }
 
+/*
+ * The log up to S is stored for every PG that the schema showed: without it nothing could be restored from the set. It
+ * also tells that the cluster's own clock is past S, so that no DDL can take effect before S any more; whatever the
+ * coordinator's clock says.
+ */
+static obv_code log_covers(obv_job_ctx *x, const obv_job *job, const obv_set *set, bool *out, obv_err *err)
+{
+    OBV_AUTO(tenant_list_fini) tenant_list t = {0};
+    obv_cluster *c = NULL;
+    *out = false;
+    OBV_TRY(obv_set_tenant_each(x->s, set->id, take_tenant, &t, err));
+    for (size_t i = 0; i < t.n; i++) {
+        obv_round_tenant r;
+        OBV_TRY(obv_round_tenant_get(x->s, set->round, t.v[i].tenant_id, &r, err));
+        if (r.checkpoint_ts >= set->snapshot)
+            continue;
+        if (r.status != OBV_ROUND_DOING)
+            return obv_fail(err, OBV_E_PRECONDITION, 0,
+                            "log archiving of tenant %s is %s and will not reach the set's snapshot", t.v[i].name,
+                            obv_round_status_name(r.status));
+        if (obv_ctx_now(x) - job->phase_at > (int64_t)x->cfg->step_s * OBV_US_PER_S)
+            return obv_fail(err, OBV_E_LIMIT, 0,
+                            "log archiving of tenant %s did not reach the set's snapshot in %u s: it is %lld s behind",
+                            t.v[i].name, x->cfg->step_s, (long long)((set->snapshot - r.checkpoint_ts) / OBV_US_PER_S));
+        return OBV_OK;
+    }
+    OBV_TRY(x->clusters.source(x->clusters.ctx, &c, err));
+    for (size_t i = 0; i < t.n; i++) {
+        int64_t schema = 0;
+        OBV_TRY(c->ops->schema_version_at(c, t.v[i].tenant_id, set->snapshot, &schema, err));
+        if (schema != t.v[i].schema_version)
+            return ddl_meanwhile(&t.v[i], schema, err);
+    }
+    *out = true;
+    return OBV_OK;
+}
+
 static obv_code all_have_metas(obv_job_ctx *x, const obv_set *set, obv_err *err)
 {
     int64_t missing = 0;
@@ -150,6 +190,9 @@ obv_code obv_backup_metas(obv_job_ctx *x, const obv_job *job, obv_set *set, obv_
         OBV_TRY(look_after(x, job, set, &groups.v[i], &done, err));
         all = all && done;
     }
+    if (!all)
+        return OBV_OK;
+    OBV_TRY(log_covers(x, job, set, &all, err));
     if (!all)
         return OBV_OK;
     OBV_TRY(all_have_metas(x, set, err));
@@ -223,6 +266,11 @@ obv_code obv_backup_cleanup(obv_job_ctx *x, const obv_job *job, obv_set *set, ob
     if (code != OBV_OK && !OBV_IS_RETRYABLE(code))
         return obv_backup_fail(x, job, err, err);
     OBV_TRY(code);
+    if (!done && obv_backup_overdue(x, job)) {
+        (void)obv_fail(err, OBV_E_LIMIT, 0, "no agent stored the set's last files in %u s",
+                       x->cfg->step_s * OBV_BACKUP_STALL_STEPS);
+        return obv_backup_fail(x, job, err, err);
+    }
     if (!done)
         return OBV_OK;
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};

@@ -295,6 +295,139 @@ static void a_lost_agent_s_work_goes_to_others(void **state)
     world_end(&w);
 }
 
+static obv_set set_of(world *w)
+{
+    obv_set s;
+    obv_err err = {0};
+    assert_int_equal(obv_set_get(w->state, 1, &s, &err), OBV_OK);
+    return s;
+}
+
+static int64_t least_checkpoint(world *w)
+{
+    int64_t at = 0;
+    for (uint64_t tenant = 1001; tenant <= 1002; tenant++) {
+        obv_round_tenant t;
+        obv_err err = {0};
+        assert_int_equal(obv_round_tenant_get(w->state, 1, tenant, &t, &err), OBV_OK);
+        at = at == 0 || t.checkpoint_ts < at ? t.checkpoint_ts : at;
+    }
+    return at;
+}
+
+static void lag(world *w, int64_t us)
+{
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w->agents[i].archive_lag_us = us;
+}
+
+static void a_set_is_good_only_once_the_log_reaches_its_snapshot(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    lag(&w, 8000000);
+    const obv_job j = world_backup(&w);
+    size_t waited = 0;
+    for (int i = 0; i < 500 && !world_job_ended(&w, j.id); i++) {
+        world_turn(&w);
+        obv_job now;
+        obv_err err = {0};
+        assert_int_equal(obv_job_get(w.state, j.id, &now, &err), OBV_OK);
+        if (strcmp(now.phase, "METAS") == 0)
+            waited++;
+        if (strcmp(now.phase, "CLEANUP") == 0 || strcmp(now.phase, "FINISH") == 0)
+            assert_true(least_checkpoint(&w) >= set_of(&w).snapshot);
+    }
+    assert_true(waited > 30);
+    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    world_end(&w);
+}
+
+static void a_set_that_no_log_reaches_is_failed(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    lag(&w, 3600000000); /* checkpoints stand still from now on */
+    const obv_job j = world_backup(&w);
+    const obv_job e = ended(&w, &j);
+    assert_int_equal(e.status, OBV_JOB_FAILED);
+    assert_non_null(strstr(e.result.msg, "did not reach the set's snapshot"));
+    assert_int_equal(set_list(&w, CP "1001/data/tenant_backup_set_file_info").last.status, OBV_SET_FAILED);
+    world_end(&w);
+}
+
+/* The coordinator's clock may be ahead: what counts is that no DDL came before S by the cluster's. */
+static void ddl_before_the_snapshot_that_shows_late_fails_the_set(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        world w;
+        obv_err err = {0};
+        obv_job now;
+        begin(&w);
+        lag(&w, 5000000);
+        const obv_job j = world_backup(&w);
+        do {
+            world_turn(&w);
+            assert_int_equal(obv_job_get(w.state, j.id, &now, &err), OBV_OK);
+        } while (strcmp(now.phase, "METAS") != 0);
+        world_tenant *t = &w.cluster.tenants[1];
+        t->schema_before = t->schema_version;
+        t->schema_version = late ? set_of(&w).snapshot + 1 : set_of(&w).snapshot;
+        const obv_job e = ended(&w, &j);
+        assert_int_equal(e.status, late ? OBV_JOB_SUCCESS : OBV_JOB_FAILED);
+        if (!late)
+            assert_non_null(strstr(e.result.msg, "DDL during the backup: tenant t1002"));
+        world_end(&w);
+    }
+}
+
+static void a_copy_that_does_not_move_ends(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *phase, *what;
+    } CASES[] = {{"SCHEDULE", "no agent stored the files of SCHEDULE"},
+                 {"GENERATE", "no agent stored the files of GENERATE"},
+                 {"DOING", "did not move"},
+                 {"METAS", ""}, /* the agent, or the log */
+                 {"CLEANUP", "no agent stored the set's last files"}};
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        world w;
+        obv_job now;
+        obv_err err = {0};
+        begin(&w);
+        const obv_job j = world_backup(&w);
+        do {
+            world_turn(&w);
+            assert_int_equal(obv_job_get(w.state, j.id, &now, &err), OBV_OK);
+        } while (strcmp(now.phase, CASES[i].phase) != 0);
+        for (size_t k = 0; k < WORLD_HOSTS; k++)
+            w.agents[k].silent = true;
+        const obv_job e = ended(&w, &j);
+        assert_int_equal(e.status, OBV_JOB_FAILED);
+        if (!strstr(e.result.msg, CASES[i].what))
+            print_error("%s: %s\n", CASES[i].phase, e.result.msg);
+        assert_non_null(strstr(e.result.msg, CASES[i].what));
+        world_end(&w);
+    }
+}
+
+static void ddl_that_never_pauses_fails_the_set(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    w.cluster.tenants[0].restless = true;
+    const obv_job j = world_backup(&w);
+    const obv_job e = ended(&w, &j);
+    assert_int_equal(e.status, OBV_JOB_FAILED);
+    assert_non_null(strstr(e.result.msg, "did not pause"));
+    world_end(&w);
+}
+
 static void a_merge_is_waited_for(void **state)
 {
     (void)state;
@@ -325,6 +458,11 @@ int main(void)
         cmocka_unit_test(archiving_that_stops_fails_the_set),
         cmocka_unit_test(what_passes_is_tried_again),
         cmocka_unit_test(a_lost_agent_s_work_goes_to_others),
+        cmocka_unit_test(a_set_is_good_only_once_the_log_reaches_its_snapshot),
+        cmocka_unit_test(a_set_that_no_log_reaches_is_failed),
+        cmocka_unit_test(ddl_before_the_snapshot_that_shows_late_fails_the_set),
+        cmocka_unit_test(a_copy_that_does_not_move_ends),
+        cmocka_unit_test(ddl_that_never_pauses_fails_the_set),
         cmocka_unit_test(a_merge_is_waited_for),
     };
     return cmocka_run_group_tests_name("coordinator.backup", tests, NULL, NULL);

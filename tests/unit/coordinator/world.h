@@ -16,9 +16,10 @@
 typedef struct world_tenant {
     uint64_t id;
     char name[32];
-    int64_t schema_version;
-    bool unseen;       /* its schema version cannot be read */
-    uint32_t user_pgs; /* tables 50001.. with one partition each */
+    int64_t schema_version, schema_before; /* now, and before the last DDL */
+    bool restless;                         /* DDL all the time */
+    bool unseen;                           /* its schema version cannot be read */
+    uint32_t user_pgs;                     /* tables 50001.. with one partition each */
     bool gts;
     bool gone;
 } world_tenant;

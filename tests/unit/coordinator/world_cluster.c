@@ -106,10 +106,20 @@ static obv_code frozen_schema(obv_cluster *c, int64_t version, uint64_t tenant, 
 static obv_code schema_version(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err)
 {
     UP(c, err);
-    const world_tenant *t = tenant_of(c, tenant);
+    world_tenant *t = tenant_of(c, tenant);
+    if (t && t->restless)
+        t->schema_version++;
     if (t && t->unseen)
         return obv_fail(err, OBV_E_UNAVAILABLE, 0, "its schema version is not to be seen");
     *out = t ? t->schema_version : 1000;
+    return OBV_OK;
+}
+
+static obv_code schema_version_at(obv_cluster *c, uint64_t tenant, int64_t at, int64_t *out, obv_err *err)
+{
+    UP(c, err);
+    const world_tenant *t = tenant_of(c, tenant);
+    *out = t->schema_version <= at ? t->schema_version : t->schema_before;
     return OBV_OK;
 }
 
@@ -264,6 +274,7 @@ void world_cluster_begin(world_cluster *c, world *w)
                                         merge,
                                         frozen_schema,
                                         schema_version,
+                                        schema_version_at,
                                         pgs,
                                         replicas,
                                         uses_gts,
