@@ -40,13 +40,9 @@ obv_code obv_archive_begin_round(obv_job_ctx *x, obv_cluster *c, const char *run
     obv_identity id;
     OBV_AUTO(obv_tenants_fini) obv_tenants t = {0};
     bool stopped = false, found = false;
-    size_t running = 0;
-    obv_job busy;
     if (obv_job_by_key(x->s, run_key, OBV_JOB_ARCHIVE, out, NULL) == OBV_OK)
         return OBV_OK;
-    OBV_TRY(obv_job_running(x->s, OBV_JOB_ARCHIVE, &busy, 1, &running, err));
-    if (running)
-        return obv_fail(err, OBV_E_BUSY, 0, "round %lld is running: job %s", (long long)busy.ref, busy.id);
+    OBV_TRY(obv_check_alone(x, OBV_JOB_ARCHIVE, run_key, err));
     OBV_TRY(obv_check_source(x, c, &id, err));
     OBV_TRY(c->ops->own_archive_stopped(c, &stopped, err));
     if (!stopped)
@@ -59,6 +55,7 @@ obv_code obv_archive_begin_round(obv_job_ctx *x, obv_cluster *c, const char *run
 
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(x->s, &tx, err));
+    OBV_TRY(obv_check_alone(x, OBV_JOB_ARCHIVE, run_key, err)); /* another operator may have been quicker */
     OBV_TRY(obv_job_create(x->s, OBV_JOB_ARCHIVE, run_key, "BEGINNING", 0, r.start_ts, out, &found, err));
     if (found)
         return obv_state_commit(&tx, err);
@@ -244,7 +241,9 @@ static obv_code all_let_go(obv_job_ctx *x, const tenants *t, bool *out, obv_err 
         for (size_t k = 0; k < t->n && *out; k++) {
             obv_tenant_archive said;
             if (obv_registry_archive(x->reg, a[i].hello.agent_id, t->v[k].tenant_id, &said, NULL) == OBV_OK)
-                *out = said.state == OBV_TENANT_ARCHIVE_NONE || said.state == OBV_TENANT_ARCHIVE_INTERRUPTED;
+                /* the empty list is in force: all is synced, nothing more is written */
+                *out = said.revision == a[i].want_revision || said.state == OBV_TENANT_ARCHIVE_NONE ||
+                       said.state == OBV_TENANT_ARCHIVE_INTERRUPTED;
         }
     }
     free(a);

@@ -29,21 +29,20 @@ obv_code obv_backup_begin(obv_job_ctx *x, obv_cluster *c, const char *run_key, o
     obv_round r;
     obv_identity id;
     OBV_AUTO(obv_tenants_fini) obv_tenants t = {0};
-    obv_job busy;
-    size_t running = 0;
     bool found = false;
     const obv_code known = obv_job_by_key(x->s, run_key, OBV_JOB_BACKUP, out, err);
     if (known != OBV_E_NOT_FOUND)
         return known;
-    OBV_TRY(obv_job_running(x->s, OBV_JOB_BACKUP, &busy, 1, &running, err));
-    if (running)
-        return obv_fail(err, OBV_E_BUSY, 0, "a backup is running: job %s, set %lld", busy.id, (long long)busy.ref);
+    OBV_TRY(obv_check_alone(x, OBV_JOB_BACKUP, run_key, err));
     OBV_TRY(obv_check_source(x, c, &id, err));
     OBV_TRY(archiving(x, &r, err));
     OBV_TRY(obv_check_tenants(c, &t, err));
     OBV_TRY(obv_check_agents(x, err));
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(x->s, &tx, err));
+    OBV_TRY(obv_check_alone(x, OBV_JOB_BACKUP, run_key, err)); /* another operator may have been quicker */
     OBV_TRY(obv_job_create(x->s, OBV_JOB_BACKUP, run_key, "PREPARE", 0, obv_ctx_now(x), out, &found, err));
-    return OBV_OK;
+    return obv_state_commit(&tx, err);
 }
 
 /* ---- PREPARE: fix what the set is of */

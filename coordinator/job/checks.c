@@ -3,6 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+obv_code obv_check_alone(obv_job_ctx *x, obv_job_kind kind, const char *run_key, obv_err *err)
+{
+    obv_job busy;
+    size_t running = 0;
+    OBV_TRY(obv_job_running(x->s, kind, &busy, 1, &running, err));
+    if (running == 0 || (run_key[0] && strcmp(run_key, busy.run_key) == 0))
+        return OBV_OK;
+    return obv_fail(err, OBV_E_BUSY, 0, "%s %lld is running: job %s", kind == OBV_JOB_ARCHIVE ? "round" : "set",
+                    (long long)busy.ref, busy.id);
+}
+
 obv_code obv_check_identity(obv_job_ctx *x, obv_cluster *c, obv_identity *id, obv_err *err)
 {
     const obv_settings *s = x->cfg;

@@ -5,6 +5,8 @@
 #include "job/context.h"
 
 /** Who the source is; OBV_E_CONFIG if the configuration means another cluster. */
+/** OBV_E_BUSY: a job of that kind is running, and it is not the one that this run key began. */
+OBV_CHECK obv_code obv_check_alone(obv_job_ctx *x, obv_job_kind kind, const char *run_key, obv_err *err);
 OBV_CHECK obv_code obv_check_identity(obv_job_ctx *x, obv_cluster *c, obv_identity *id, obv_err *err);
 /** Repository is ready, the cluster is the repository's, is primary, and no upgrade runs. OBV_E_PRECONDITION, ... */
 OBV_CHECK obv_code obv_check_source(obv_job_ctx *x, obv_cluster *c, obv_identity *id, obv_err *err);

@@ -189,9 +189,8 @@ static obv_code issue(obv_job_ctx *x, obv_cluster *target, const obv_restore *r,
 
 static bool is_ours(const obv_restore *r, const obv_restore_progress *p)
 {
-    if (!p->found)
-        return false;
-    return p->external_id == r->external_id || (p->external_id <= 0 && p->job_id > r->last_job_id);
+    /* a job that somebody typed has no id, or another, whatever its tenant is called */
+    return p->found && p->external_id == r->external_id;
 }
 
 static obv_code step_wait(obv_job_ctx *x, obv_cluster *target, const obv_job *job, const obv_restore *r,

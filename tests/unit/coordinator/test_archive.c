@@ -354,6 +354,26 @@ static void a_destination_that_is_away_for_long_does_not_end_the_round(void **st
     world_end(&w);
 }
 
+static void begin_another(world *w)
+{
+    obv_job j;
+    obv_err err = {0};
+    assert_int_equal(obv_archive_begin_round(&w->ctx[OBV_JOB_ARCHIVE], &w->cluster.base, "", &j, &err), OBV_OK);
+}
+
+static void two_operators_begin_one_round(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    world_begin(&w);
+    world_repo_init(&w);
+    w.cluster.intrude = begin_another;
+    assert_int_equal(obv_archive_begin_round(&w.ctx[OBV_JOB_ARCHIVE], &w.cluster.base, "", &j, &err), OBV_E_BUSY);
+    world_end(&w);
+}
+
 static void a_revision_is_never_used_twice(void **state)
 {
     (void)state;
@@ -482,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_dropped_pg_is_wanted_up_to_the_moment_it_was_missed),
         cmocka_unit_test(trouble_of_one_tenant_holds_back_no_other),
         cmocka_unit_test(a_destination_that_is_away_for_long_does_not_end_the_round),
+        cmocka_unit_test(two_operators_begin_one_round),
         cmocka_unit_test(a_revision_is_never_used_twice),
         cmocka_unit_test(a_hole_in_the_log_interrupts_its_tenants_only_and_is_told),
         cmocka_unit_test(a_new_tenant_joins_the_round),

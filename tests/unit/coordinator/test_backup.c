@@ -428,6 +428,20 @@ static void ddl_that_never_pauses_fails_the_set(void **state)
     world_end(&w);
 }
 
+static void begin_another(world *w) { (void)world_backup(w); }
+
+static void two_operators_begin_one_set(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    w.cluster.intrude = begin_another;
+    assert_int_equal(obv_backup_begin(&w.ctx[OBV_JOB_BACKUP], &w.cluster.base, "", &j, &err), OBV_E_BUSY);
+    world_end(&w);
+}
+
 static void a_merge_is_waited_for(void **state)
 {
     (void)state;
@@ -463,6 +477,7 @@ int main(void)
         cmocka_unit_test(ddl_before_the_snapshot_that_shows_late_fails_the_set),
         cmocka_unit_test(a_copy_that_does_not_move_ends),
         cmocka_unit_test(ddl_that_never_pauses_fails_the_set),
+        cmocka_unit_test(two_operators_begin_one_set),
         cmocka_unit_test(a_merge_is_waited_for),
     };
     return cmocka_run_group_tests_name("coordinator.backup", tests, NULL, NULL);

@@ -176,6 +176,28 @@ static void a_lost_answer_does_not_restore_twice(void **state)
     world_end(&w);
 }
 
+static void somebody_else_s_restore_is_not_taken_for_ours(void **state)
+{
+    (void)state;
+    static const int64_t IDS[] = {0, -1, 77};
+    for (size_t i = 0; i < sizeof IDS / sizeof *IDS; i++) {
+        world w;
+        obv_job j;
+        obv_err err = {0};
+        begin(&w);
+        const obv_restore_request q = request();
+        assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+        w.target.restore_runs = true; /* typed by hand, for the same tenant */
+        w.target.restore_external = IDS[i];
+        (void)snprintf(w.target.restore_tenant, sizeof w.target.restore_tenant, "t1001r");
+        (void)snprintf(w.target.restore_status, sizeof w.target.restore_status, "RESTORE_SUCCESS");
+        world_run(&w, 400, world_job_ended, j.id);
+        assert_int_equal(obv_job_get(w.state, j.id, &j, &err), OBV_OK);
+        assert_int_equal(j.status, OBV_JOB_FAILED);
+        world_end(&w);
+    }
+}
+
 static void a_restart_at_any_turn_restores_once(void **state)
 {
     (void)state;
@@ -205,6 +227,7 @@ int main(void)
         cmocka_unit_test(the_target_is_checked_first),
         cmocka_unit_test(a_target_that_says_too_new_is_asked_again),
         cmocka_unit_test(a_lost_answer_does_not_restore_twice),
+        cmocka_unit_test(somebody_else_s_restore_is_not_taken_for_ours),
         cmocka_unit_test(a_restart_at_any_turn_restores_once),
     };
     return cmocka_run_group_tests_name("coordinator.restore", tests, NULL, NULL);

@@ -27,7 +27,8 @@ typedef struct world_tenant {
 typedef struct world_cluster {
     obv_cluster base;
     struct world *w;
-    bool down; /* every call is OBV_E_UNAVAILABLE */
+    bool down;                        /* every call is OBV_E_UNAVAILABLE */
+    void (*intrude)(struct world *w); /* called once, in the middle of an operator's command */
     bool standby, upgrading, merging, own_archive;
     uint32_t leader_shift; /* leader of PG i is host (i + shift) % 3 */
     world_tenant tenants[8];
@@ -67,6 +68,8 @@ typedef struct world_agent {
     obv_archive_pg *list;
     size_t list_count, list_cap;
     bool list_stop;
+    obv_tenant_archive said[8]; /* last */
+    size_t said_count;
     int64_t archive_lag_us; /* checkpoints are this far behind */
     bool interrupted;
     uint64_t fenced_epoch; /* PGs up to this epoch are not archived any more */

@@ -29,6 +29,7 @@ void world_agent_restart(world_agent *a)
     a->hello.seq = 0;
     a->list_revision = 0;
     a->list_count = 0;
+    a->said_count = 0;
 }
 
 /* ---- doing tasks */
@@ -167,6 +168,8 @@ static void report_archive(world_agent *a, obv_turn *turn)
 {
     obv_tenant_archive t[8] = {0};
     size_t n = 0;
+    for (size_t i = 0; i < a->said_count && a->list_stop; i++) /* as it was, under the list that ends it */
+        t[n++] = a->said[i];
     for (size_t i = 0; i < a->list_count && a->list_count == a->total && !a->list_stop; i++) {
         size_t k = 0;
         const uint64_t tenant = obv_pg_key_tenant(&a->list[i].key);
@@ -190,6 +193,9 @@ static void report_archive(world_agent *a, obv_turn *turn)
         if (a->interrupted)
             (void)obv_fail(&t[k].error, OBV_E_LOG_GAP, 0, "log 77 is gone");
     }
+    if (n > 0)
+        memcpy(a->said, t, sizeof t);
+    a->said_count = n;
     obv_turn_archive(turn, a->list_revision, (uint32_t)a->list_count, t, n);
 }
 

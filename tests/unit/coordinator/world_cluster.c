@@ -162,6 +162,10 @@ static obv_code replicas(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv
 static obv_code uses_gts(obv_cluster *c, uint64_t tenant, bool *out, obv_err *err)
 {
     UP(c, err);
+    void (*intrude)(world *) = SELF(c)->intrude;
+    SELF(c)->intrude = NULL;
+    if (intrude)
+        intrude(SELF(c)->w);
     *out = tenant_of(c, tenant)->gts;
     return OBV_OK;
 }
