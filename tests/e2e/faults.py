@@ -7,7 +7,7 @@ import json
 import os
 import random
 import subprocess
-import tempfile
+import sys
 import time
 
 import first_whole_path as path
@@ -40,7 +40,7 @@ class Kills:
     def __init__(self, accept, site, story, rng):
         self.accept, self.site, self.story, self.rng = accept, site, story, rng
         self.inside_doing, self.fired, self.succeeded, self.failed, self.notes = 0, 0, 0, 0, []
-        self.restored = 0
+        self.restored, self.to_prove = 0, []
 
     def daemons(self, kind):
         if kind == "coordinator":
@@ -50,7 +50,9 @@ class Kills:
     def arm(self, kind, point):
         """One agent (or the coordinator) dies at its first pass over the point."""
         daemons = self.daemons(kind)
-        chosen = daemons if kind == "coordinator" else [self.rng.choice(daemons)]
+        # whichever host leads the PG that fills a file
+        everyone = kind == "coordinator" or PROVOKE.get(point) is Kills.fill_file
+        chosen = daemons if everyone else [self.rng.choice(daemons)]
         for d in chosen:
             with open(self.site.fault_files[d.name], "w") as f:
                 f.write(f"{point} kill 1\n")
@@ -71,31 +73,29 @@ class Kills:
         code, answer = self.site.cli_raw("job", "show", job)
         return answer["state"] if code == 0 else ""
 
-    def start_backup(self):
+    def start_backup(self, chosen=()):
         return self.site.cli("backup", "start")["job_id"]
 
     def moment(self, kind, point):
         site = self.site
+        print(f"{time.strftime('%H:%M:%S')} {kind} at {point or 'a random time'}", file=sys.stderr, flush=True)
+        provoke = PROVOKE.get(point, Kills.start_backup)
+        between = provoke in (Kills.stop_round, Kills.next_round)
         chosen = self.arm(kind, point) if point else []
-        job = None
-        if point is None or not point.startswith("archive."):
-            job = self.start_backup()
+        job = provoke(self, chosen)
+        state = "DOING"
         if point is None:
             time.sleep(self.rng.uniform(0.2, 3.0))
             chosen = [self.rng.choice(self.daemons(kind))]
             state = self.job_state(job)
             chosen[0].kill()
         else:
-            if point.startswith("archive."):
-                self.provoke(point, chosen)
-                job = self.start_backup()
             end = time.monotonic() + 40
             while all(d.alive() for d in chosen) and time.monotonic() < end:
                 time.sleep(0.02)
-            state = "DOING"
         dead = [d for d in chosen if not d.alive()]
         self.fired += bool(dead)
-        self.inside_doing += bool(dead) and state not in ("SUCCESS", "FAILED")
+        self.inside_doing += bool(dead) and state not in ("SUCCESS", "FAILED") and not between
         if not dead:
             self.notes.append(f"{point}: never reached")
         self.disarm(chosen)
@@ -103,17 +103,68 @@ class Kills:
         for d in dead:
             d.start()
         harness.wait_for("coordinator answers", 30, lambda: site.cli_raw("version")[0] == 0)
-        if job is None:
-            job = self.start_backup()
-        self.end(job, f"{kind} at {point or 'a random time'}")
+        if between:
+            self.round_goes_on()
+        self.end(job or self.start_backup(), f"{kind} at {point or 'a random time'}")
 
-    def provoke(self, point, chosen):
-        """Archive points that a quiet round does not pass: a restarted agent takes over its PGs."""
+    # ---- what makes the process pass the point; each returns the backup job under way, or None
+    def take_over(self, chosen):
+        """A restarted agent takes its PGs over from media."""
         time.sleep(2)
         for d in chosen:
             if d.alive():
                 d.stop()
                 d.start()
+        return self.start_backup()
+
+    def fill_file(self, chosen):
+        """One PG writes until its data file is full."""
+        site, tenant = self.site, self.site.tenants[0]
+        text = "".join(self.rng.choice(ALPHABET) for _ in range(200_000))
+        for i in range(600):
+            cut = self.rng.randrange(len(text))
+            site.ctl_direct("source", "insert", tenant=tenant, table=50001, partition=0, key=1000000 + i,
+                            value=text[cut:] + text[:cut])
+            if chosen and not all(d.alive() for d in chosen):
+                break
+        return None
+
+    def restart_pg(self, chosen):
+        """The OBServers answer that the sstable is gone: those PGs start again."""
+        for host in (1, 2, 3):
+            self.site.cluster("source", "ctl", "fault", "--host", host, "kind=code", "pcode=0x45D", "count=2",
+                              "arg=-4018")
+        return self.start_backup()
+
+    def ddl(self, chosen):
+        """A schema change under the backup fails the set with that reason."""
+        job = self.start_backup()
+        self.site.ctl("source", "ddl", op="create_table", tenant=self.site.tenants[0])
+        return job
+
+    def stop_round(self, chosen):
+        self.site.wait_window_past(max((at for _, _, at, _ in self.to_prove), default=0), 90)
+        self.site.cli_raw("archive", "stop")
+        return None
+
+    def next_round(self, chosen):
+        self.stop_round(chosen)
+        harness.wait_for("the round's end", 60, lambda: self.round_state() == "STOP")
+        self.site.cli_raw("archive", "start")
+        return None
+
+    def round_state(self):
+        code, answer = self.site.cli_raw("archive", "status")
+        return answer["archive"]["state"] if code == 0 else ""
+
+    def round_goes_on(self):
+        """Ends what was begun, and has a round that is DOING."""
+        for _ in range(3):
+            state = harness.wait_for("a settled round", 90, lambda: (lambda s: s if s in ("DOING", "STOP") else "")(self.round_state()))
+            if state == "DOING":
+                return
+            self.site.cli("archive", "start", "--wait", timeout=120)
+        raise harness.Failure(f"round stays {state}")
 
     def end(self, job, what):
         """Waits for the job's end and proves what it says."""
@@ -132,13 +183,36 @@ class Kills:
             return
         self.succeeded += 1
         at = site.ctl("source", "now")["now"]
-        tenant = site.tenants[self.restored % len(site.tenants)]
-        wanted = site.digests("source", tenant, at)
-        site.wait_window_past(at, 90)
-        equal, note = path.compare_restore(site, tenant, at, wanted, f"k{self.restored}x{tenant}")
-        self.restored += 1
-        if not equal:
-            raise harness.Failure(f"{what}: set looks good and restores wrong: {note}")
+        tenant = site.tenants[self.succeeded % len(site.tenants)]
+        self.to_prove.append((what, tenant, at, site.digests("source", tenant, at)))
+
+    def prove(self):
+        """Restores every set that ended SUCCESS to a time between its end and the next one's."""
+        self.site.wait_window_past(max((at for _, _, at, _ in self.to_prove), default=0), 90)
+        for i, (what, tenant, at, wanted) in enumerate(self.to_prove):
+            equal, note = path.compare_restore(self.site, tenant, at, wanted, f"k{i}x{tenant}")
+            if not equal:
+                raise harness.Failure(f"{what}: set looks good and restores wrong: {note}")
+            self.restored += 1
+
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+PROVOKE = {
+    None: Kills.start_backup,
+    "archive.before_key": Kills.next_round,
+    "archive.after_key": Kills.next_round,
+    "archive.after_kickoff": Kills.next_round,
+    "archive.takeover_listed": Kills.take_over,
+    "archive.takeover_indexed": Kills.take_over,
+    "archive.before_index": Kills.fill_file,
+    "archive.after_index": Kills.fill_file,
+    "backup.pg_restarted": Kills.restart_pg,
+    "coordinator.backup_failed": Kills.ddl,
+    "coordinator.archive_started": Kills.next_round,
+    "coordinator.archive_doing": Kills.next_round,
+    "coordinator.archive_stopping": Kills.stop_round,
+    "coordinator.archive_stopped": Kills.stop_round,
+}
 
 
 def kills(accept, quick, seed):
@@ -153,14 +227,17 @@ def kills(accept, quick, seed):
             if quick:
                 todo = todo[:4]
             story.begin()
-            path.start_target(site)
+            story.unsettle()  # minors and trans sstables of every PG
             for kind, point in todo:
                 k.moment(kind, point)
+            path.start_target(site)
+            k.prove()
             doing = k.inside_doing >= (2 if quick else 15)
             reached = k.fired == len(todo)
-            return reached and doing and k.succeeded + k.failed == len(todo), (
-                f"{k.fired} of {len(todo)} kills struck, {k.inside_doing} inside DOING; {k.succeeded} sets SUCCESS and "
-                f"restored equal, {k.failed} FAILED with the reason {k.notes[:3] or ''}")
+            return reached and doing and k.restored == k.succeeded and k.succeeded + k.failed == len(todo), (
+                f"{k.fired} of {len(todo)} kills struck ({sum(1 for _, p in todo if p)} named points), {k.inside_doing} inside "
+                f"DOING; {k.succeeded} sets SUCCESS, {k.restored} of them restored equal, {k.failed} FAILED with the "
+                f"reason {k.notes[:6] or ''}")
 
         accept.check("kill -9 at seeded moments of backup and archive", run)
         accept.check("tree after the kills passes the reader", lambda: path.strict(accept, site, leftovers=True))
