@@ -8,6 +8,7 @@ import traceback
 class Acceptance:
     def __init__(self, root, only=""):
         self.root, self.only, self.bad, self.good = root, only, 0, 0
+        self.tests_run_output = ""  # of the tests/run that a full form made
 
     def line(self, ok, what, figure):
         self.good, self.bad = self.good + bool(ok), self.bad + (not ok)

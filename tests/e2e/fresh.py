@@ -72,6 +72,7 @@ def quickstart(accept):
 def tests_run(accept):
     began = time.monotonic()
     code, out = accept.command(["tests/run", "--no-accept"], 1900)
+    accept.tests_run_output = out
     took = time.monotonic() - began
     last = out.strip().splitlines()[-1] if out.strip() else ""
     ok = code == 0 and re.fullmatch(r"\d+ passed, 0 failed", last) and took <= 1800
