@@ -122,9 +122,9 @@ struct obs_load {
     int64_t compat_mode, restore_data_version;
     const char *dir; /* holds result.json and pg/ (CONTRACT.md 9) */
 };
-/** Made in restore_load.c out of the store's functions: creates the tenant (pools granted, row in __all_tenant with status TENANT_STATUS_NORMAL), its sys
- *  PGs and, from the restored schema rows, its user PGs, and loads the row files as major sstables on every host. Blocks.
- *  After an error nothing of the tenant is left. */
+/** Made in restore_load.c out of the store's functions: creates the tenant (pools granted, row in __all_tenant with
+ * status TENANT_STATUS_NORMAL), its sys PGs and, from the restored schema rows, its user PGs, and loads the row files
+ * as major sstables on every host. Blocks. After an error nothing of the tenant is left. */
 int obs_restore_load(struct host *h, const struct obs_load *load, struct obs_err *err);
 
 /* ---- control

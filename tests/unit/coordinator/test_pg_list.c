@@ -16,7 +16,7 @@ static const char *const TABLES[] = {"__all_virtual_table ",    "__all_virtual_t
                                      "__all_virtual_sub_part ", "__all_virtual_meta_table ", "__all_root_table "};
 enum { TABLE, TABLEGROUP, PART, SUB_PART, META, ROOT };
 
-static void row(int table, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void row(int table, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);

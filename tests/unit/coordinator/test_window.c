@@ -4,13 +4,13 @@
 /* clang-format off */
 /* times in units of one second */
 #define S(n) ((int64_t)(n) * 1000000)
-static const obv_window_piece ROUND_1 = {.round = 1, .start_ts = S(10), .checkpoint_ts = S(50), .max_ts = S(52), .available = true};
-static const obv_window_piece ROUND_2 = {.round = 2, .start_ts = S(60), .checkpoint_ts = S(90), .max_ts = INT64_MAX, .available = true};
-static const obv_window_piece NONE_YET = {.round = 3, .start_ts = S(95), .max_ts = INT64_MAX};
+#define ROUND_1 {.round = 1, .start_ts = S(10), .checkpoint_ts = S(50), .max_ts = S(52), .available = true}
+#define ROUND_2 {.round = 2, .start_ts = S(60), .checkpoint_ts = S(90), .max_ts = INT64_MAX, .available = true}
+#define NONE_YET {.round = 3, .start_ts = S(95), .max_ts = INT64_MAX}
 /* pieces of one round: 10..20, 20..30, 30..40 (active) */
-static const obv_window_piece P1 = {.round = 4, .piece = 7, .start_piece = 7, .start_ts = S(10), .checkpoint_ts = S(20), .max_ts = S(20), .available = true};
-static const obv_window_piece P2 = {.round = 4, .piece = 8, .start_piece = 7, .start_ts = S(20), .checkpoint_ts = S(30), .max_ts = S(30), .available = true};
-static const obv_window_piece P3 = {.round = 4, .piece = 9, .start_piece = 7, .start_ts = S(30), .checkpoint_ts = S(40), .max_ts = INT64_MAX, .available = true};
+#define P1 {.round = 4, .piece = 7, .start_piece = 7, .start_ts = S(10), .checkpoint_ts = S(20), .max_ts = S(20), .available = true}
+#define P2 {.round = 4, .piece = 8, .start_piece = 7, .start_ts = S(20), .checkpoint_ts = S(30), .max_ts = S(30), .available = true}
+#define P3 {.round = 4, .piece = 9, .start_piece = 7, .start_ts = S(30), .checkpoint_ts = S(40), .max_ts = INT64_MAX, .available = true}
 
 static const struct {
     const char *why;
