@@ -44,6 +44,10 @@ struct obv_job_ctx {
         char id[32];
         int64_t until_ns;
     } pauses[64]; /* jobs that are not to be stepped before then */
+    struct {
+        char id[32];
+        int64_t since_us; /* every step since then ended with an error that may pass */
+    } troubles[64];
     void *memory; /* of the machine, between steps; may be lost at any time */
     void (*memory_free)(void *memory);
 };

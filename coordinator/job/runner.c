@@ -76,13 +76,44 @@ static uint32_t pause_left(obv_job_ctx *x, const char *job_id)
     return 0;
 }
 
+/* Since when the job has not taken one step without an error that may pass; a good step ends it. */
+static int64_t trouble_since(obv_job_ctx *x, const char *job_id, bool troubled)
+{
+    const size_t n = sizeof x->troubles / sizeof *x->troubles;
+    size_t at = 0;
+    while (at < n && strcmp(x->troubles[at].id, job_id) != 0)
+        at++;
+    if (!troubled) {
+        if (at < n)
+            x->troubles[at].id[0] = 0;
+        return 0;
+    }
+    if (at == n) {
+        for (at = 0; at + 1 < n && x->troubles[at].id[0]; at++)
+            ;
+        (void)snprintf(x->troubles[at].id, sizeof x->troubles[at].id, "%s", job_id);
+        x->troubles[at].since_us = obv_ctx_now(x);
+    }
+    return x->troubles[at].since_us;
+}
+
+/* A set does not stay half-made: its entries are marked first. */
+static obv_code end_badly(obv_job_ctx *x, const obv_job *job, const obv_err *why, obv_err *err)
+{
+    if (job->kind == OBV_JOB_BACKUP && job->ref && strcmp(job->phase, "CLEANUP") != 0)
+        return obv_backup_fail(x, job, why, err);
+    return obv_job_end(x->s, job->id, job->phase, why, obv_ctx_now(x), err);
+}
+
 static obv_code step_one(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms, obv_err *err)
 {
     obv_err why = {0};
     obv_log_context_set(job->id, NULL, NULL);
     obv_code code = machine_of(job->kind)(x, job, again_ms, &why);
     /* an archive waits for ever, others have a limit: nothing may hang unnoticed */
-    const bool late = job->kind != OBV_JOB_ARCHIVE && obv_ctx_now(x) - job->phase_at > TROUBLE_MAX_US;
+    const bool passing = code != OBV_OK && OBV_IS_RETRYABLE(code);
+    const int64_t since = trouble_since(x, job->id, passing);
+    const bool late = passing && job->kind != OBV_JOB_ARCHIVE && obv_ctx_now(x) - since > TROUBLE_MAX_US;
     /* a round that has begun ends when an operator says so: an account or a mount that is wrong for a day must not
      * leave the log without its coordinator */
     const bool keeps_on = job->kind == OBV_JOB_ARCHIVE && strcmp(job->phase, "BEGINNING") != 0;
@@ -93,7 +124,7 @@ static obv_code step_one(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms,
         code = OBV_OK;
     } else if (code != OBV_OK) {
         OBV_ERROR_OF(&why, "%s fails in %s", job->id, job->phase);
-        code = obv_job_end(x->s, job->id, job->phase, &why, obv_ctx_now(x), err);
+        code = end_badly(x, job, &why, err);
     }
     obv_log_context_set(NULL, NULL, NULL);
     return code;

@@ -428,6 +428,46 @@ static void ddl_that_never_pauses_fails_the_set(void **state)
     world_end(&w);
 }
 
+/* However long a copy takes, a moment without the cluster ends it only if it is a long one; and then it is marked. */
+static void a_long_copy_outlives_a_moment_without_the_cluster(void **state)
+{
+    (void)state;
+    for (int for_good = 0; for_good < 2; for_good++) {
+        world w;
+        obv_job now;
+        obv_err err = {0};
+        begin(&w);
+        w.settings.step_s = 40000;
+        const obv_job j = world_backup(&w);
+        do {
+            world_turn(&w);
+            assert_int_equal(obv_job_get(w.state, j.id, &now, &err), OBV_OK);
+        } while (strcmp(now.phase, "DOING") != 0);
+        for (size_t i = 0; i < WORLD_HOSTS; i++)
+            w.agents[i].silent = true;
+        for (int i = 0; i < 20; i++) /* 3 h */ {
+            w.now_us += 540 * OBV_US_PER_S;
+            w.mono_ns += 540 * OBV_NS_PER_S;
+            world_turn(&w);
+        }
+        w.cluster.down = true;
+        for (int i = 0; i < 20; i++) {
+            if (for_good) {
+                w.now_us += 540 * OBV_US_PER_S;
+                w.mono_ns += 540 * OBV_NS_PER_S;
+            }
+            world_turn(&w);
+        }
+        w.cluster.down = false;
+        for (size_t i = 0; i < WORLD_HOSTS; i++)
+            w.agents[i].silent = false;
+        assert_int_equal(ended(&w, &j).status, for_good ? OBV_JOB_FAILED : OBV_JOB_SUCCESS);
+        if (for_good)
+            assert_int_equal(set_list(&w, CP "1001/data/tenant_backup_set_file_info").last.status, OBV_SET_FAILED);
+        world_end(&w);
+    }
+}
+
 static void begin_another(world *w) { (void)world_backup(w); }
 
 static void two_operators_begin_one_set(void **state)
@@ -477,6 +517,7 @@ int main(void)
         cmocka_unit_test(ddl_before_the_snapshot_that_shows_late_fails_the_set),
         cmocka_unit_test(a_copy_that_does_not_move_ends),
         cmocka_unit_test(ddl_that_never_pauses_fails_the_set),
+        cmocka_unit_test(a_long_copy_outlives_a_moment_without_the_cluster),
         cmocka_unit_test(two_operators_begin_one_set),
         cmocka_unit_test(a_merge_is_waited_for),
     };
