@@ -124,6 +124,21 @@ static const char *choose(const plan *p, const obv_archive_pg *row, const obv_re
     return keep || !other ? row->agent_id : other;
 }
 
+/* Nothing tells any more where a dropped PG had its replicas, whose hosts still have its log: where it is archived now
+ * as long as that goes, else wherever somebody lives. */
+static const char *choose_for_dropped(const plan *p, const obv_archive_pg *row)
+{
+    const char *other = row->agent_id;
+    for (size_t i = 0; i < p->agent_count; i++) {
+        if (!can_work(&p->agents[i]))
+            continue;
+        if (strcmp(p->agents[i].hello.agent_id, row->agent_id) == 0)
+            return row->agent_id;
+        other = p->agents[i].hello.agent_id;
+    }
+    return other;
+}
+
 static void touch(plan *p, const char *agent_id)
 {
     if (!agent_id[0])
@@ -194,11 +209,11 @@ static obv_code reconcile(plan *p, obv_round_tenant *t, const obv_pgs *list, int
             OBV_TRY(obv_archive_pg_remove(p->x->s, row, err));
             continue;
         }
-        if (!reps || row->dropped_at)
+        if (!reps)
             continue;
         size_t n = 0;
         const obv_replica *of = obv_replicas_of(reps, &row->key, &n);
-        const char *agent = choose(p, row, of, n);
+        const char *agent = row->dropped_at ? choose_for_dropped(p, row) : choose(p, row, of, n);
         if (strcmp(agent, row->agent_id) != 0)
             OBV_TRY(give(p, row, agent, err));
     }

@@ -310,6 +310,35 @@ static void a_dropped_pg_is_wanted_up_to_the_moment_it_was_missed(void **state)
     world_end(&w);
 }
 
+static void a_dropped_pg_of_a_dead_agent_is_ended_by_another(void **state)
+{
+    (void)state;
+    world w;
+    obv_archive_pg row;
+    world_begin(&w);
+    world_repo_init(&w);
+    (void)world_archive(&w);
+    int64_t at = w.now_us;
+    world_run(&w, 200, world_archive_has, &at);
+    const obv_pg_key gone = world_pg(1001, 9);
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w.agents[i].archive_lag_us = 5000000;
+    w.cluster.tenants[0].user_pgs--;
+    w.cluster.tenants[0].schema_version = w.now_us;
+    turns(&w, 10);
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        for (size_t k = 0; k < w.agents[i].list_count; k++)
+            w.agents[i].silent = w.agents[i].silent || obv_pg_key_equal(&w.agents[i].list[k].key, &gone);
+    at = w.now_us;
+    world_run(&w, 300, world_archive_has, &at);
+    turns(&w, 50);
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        if (w.agents[i].silent)
+            w.agents[i].list_count = 0;
+    assert_false(listed(&w, &gone, &row));
+    world_end(&w);
+}
+
 static void trouble_of_one_tenant_holds_back_no_other(void **state)
 {
     (void)state;
@@ -500,6 +529,7 @@ int main(void)
         cmocka_unit_test(a_restarted_agent_writes_under_new_epochs_and_a_dead_one_is_replaced),
         cmocka_unit_test(a_fenced_agent_gets_a_new_epoch),
         cmocka_unit_test(a_dropped_pg_is_wanted_up_to_the_moment_it_was_missed),
+        cmocka_unit_test(a_dropped_pg_of_a_dead_agent_is_ended_by_another),
         cmocka_unit_test(trouble_of_one_tenant_holds_back_no_other),
         cmocka_unit_test(a_destination_that_is_away_for_long_does_not_end_the_round),
         cmocka_unit_test(two_operators_begin_one_round),
