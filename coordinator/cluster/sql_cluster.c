@@ -8,17 +8,17 @@
 
 #define PARAMETER_ROWS_MAX 4096u
 #define TENANTS_MAX 4096u
-#define QUERY_TIMEOUT_MS 60000u /* a restore statement reads the backup before it answers */
+#define EXECUTE_TIMEOUT_MS 120000u /* a restore statement reads the backup before it answers */
 #define SYS_TENANT 1u
 
-static obv_code connect_one(sql_cluster *c, obv_err *err)
+static obv_code connect_one(sql_cluster *c, uint32_t timeout_ms, obv_err *err)
 {
     const obv_endpoint *e = &c->endpoints[c->next];
     const obv_mysql_config cfg = {.host = e->host,
                                   .port = e->port,
                                   .user = c->user,
                                   .password_file = c->password_file,
-                                  .query_timeout_ms = QUERY_TIMEOUT_MS};
+                                  .query_timeout_ms = timeout_ms};
     return obv_mysql_open(&cfg, &c->conn, err);
 }
 
@@ -28,7 +28,7 @@ static obv_code try_endpoints(sql_cluster *c, const char *sql, uint32_t columns,
 {
     obv_code code = OBV_E_UNAVAILABLE;
     for (size_t i = 0; i <= c->endpoint_count; i++) {
-        code = c->conn ? OBV_OK : connect_one(c, err);
+        code = c->conn ? OBV_OK : connect_one(c, 0, err);
         if (code == OBV_OK)
             code = obv_mysql_query(c->conn, sql, columns, max_rows, fn, ctx, err);
         if (code == OBV_OK)
@@ -360,7 +360,7 @@ obv_code sql_execute(obv_cluster *base, const char *const *sql, size_t n, obv_er
     obv_mysql_drop(&c->conn); /* session settings must not depend on what ran before */
     obv_code code = OBV_E_UNAVAILABLE;
     for (size_t i = 0; i < c->endpoint_count && !c->conn; i++) {
-        code = connect_one(c, err);
+        code = connect_one(c, EXECUTE_TIMEOUT_MS, err);
         if (code != OBV_OK)
             c->next = (c->next + 1) % c->endpoint_count;
     }

@@ -16,7 +16,7 @@
 #define TOO_NEW_US (10 * OBV_US_PER_S) /* the target refuses a time that is not this far behind its clock */
 #define MARGIN_US (1 * OBV_US_PER_S)
 #define WAIT_MAX_US (15 * 60 * OBV_US_PER_S)
-#define ISSUE_MAX_US (5 * 60 * OBV_US_PER_S)
+#define ISSUE_MAX_US (15 * 60 * OBV_US_PER_S)
 #define UNSEEN_MAX_US (2 * 60 * OBV_US_PER_S)
 #define STALL_MAX_US (6 * 3600 * OBV_US_PER_S)
 #define POLL_MS 1000u
@@ -222,14 +222,27 @@ static obv_code to_running(obv_job_ctx *x, const obv_job *job, obv_restore *r, o
     return obv_state_commit(&tx, err);
 }
 
+/*
+ * A statement whose answer was lost (by the network, or because this process was killed) may have been taken: it is
+ * given again only after the target has shown nothing of it for a while.
+ */
 static obv_code step_issue(obv_job_ctx *x, obv_cluster *target, const obv_job *job, obv_restore *r, uint32_t *again_ms,
                            obv_err *err)
 {
     obv_restore_progress p;
-    /* a statement whose answer was lost must not be given twice */
+    const int64_t now = obv_ctx_now(x);
+    *again_ms = POLL_MS;
+    obv_ctx_pause(x, job->id, POLL_MS);
     OBV_TRY(target->ops->restore_progress(target, r->external_id, r->new_tenant, &p, err));
     if (is_ours(r, &p))
         return to_running(x, job, r, err);
+    if (r->issued_at && now - r->issued_at < UNSEEN_MAX_US)
+        return OBV_OK;
+    if (now - job->phase_at > ISSUE_MAX_US)
+        return obv_fail(err, OBV_E_PRECONDITION, 0, "the target took no restore statement in %d min",
+                        (int)(ISSUE_MAX_US / OBV_US_PER_S / 60));
+    r->issued_at = now;
+    OBV_TRY(obv_restore_save(x->s, r, err));
     OBV_FAULT("coordinator.restore_issue");
     const obv_code code = issue(x, target, r, err);
     if (code == OBV_OK) {
@@ -237,21 +250,15 @@ static obv_code step_issue(obv_job_ctx *x, obv_cluster *target, const obv_job *j
         OBV_INFO("restore of %s as %s is issued", r->tenant, r->new_tenant);
         return to_running(x, job, r, err);
     }
-    /* an earlier statement of ours may have begun after its answer was given up: then this one is refused */
-    obv_err unseen = {0};
-    if (target->ops->restore_progress(target, r->external_id, r->new_tenant, &p, &unseen) == OBV_OK && is_ours(r, &p))
-        return to_running(x, job, r, err);
-    const bool refused = abs(err->sys) == -NOT_ALLOWED; /* clocks of the target's servers differ a little */
-    if ((refused || OBV_IS_RETRYABLE(code)) && obv_ctx_now(x) - job->phase_at < ISSUE_MAX_US) {
-        OBV_WARN_OF(err, "the target did not take the restore yet");
-        obv_ctx_pause(x, job->id, POLL_MS);
-        *again_ms = POLL_MS;
+    if (OBV_IS_RETRYABLE(code)) {
+        OBV_WARN_OF(err, "the answer to the restore statement is lost: looking for its job");
         return OBV_OK;
     }
-    return code == OBV_OK || !OBV_IS_RETRYABLE(code)
-               ? code
-               : obv_fail(err, OBV_E_PRECONDITION, err->sys, "the target took no restore statement in %d min",
-                          (int)(ISSUE_MAX_US / OBV_US_PER_S / 60));
+    if (abs(err->sys) != -NOT_ALLOWED)
+        return code;
+    OBV_WARN_OF(err, "the target does not take the restore yet"); /* clocks of its servers differ a little */
+    r->issued_at = 0;
+    return obv_restore_save(x->s, r, err);
 }
 
 /* ---- RUNNING */
