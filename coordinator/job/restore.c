@@ -17,6 +17,7 @@
 #define MARGIN_US (1 * OBV_US_PER_S)
 #define WAIT_MAX_US (15 * 60 * OBV_US_PER_S)
 #define ISSUE_MAX_US (15 * 60 * OBV_US_PER_S)
+#define UNANSWERED_US (60 * OBV_US_PER_S)
 #define UNSEEN_MAX_US (2 * 60 * OBV_US_PER_S)
 #define STALL_MAX_US (6 * 3600 * OBV_US_PER_S)
 #define POLL_MS 1000u
@@ -236,7 +237,7 @@ static obv_code step_issue(obv_job_ctx *x, obv_cluster *target, const obv_job *j
     OBV_TRY(target->ops->restore_progress(target, r->external_id, r->new_tenant, &p, err));
     if (is_ours(r, &p))
         return to_running(x, job, r, err);
-    if (r->issued_at && now - r->issued_at < UNSEEN_MAX_US)
+    if (r->issued_at && now - r->issued_at < UNANSWERED_US)
         return OBV_OK;
     if (now - job->phase_at > ISSUE_MAX_US)
         return obv_fail(err, OBV_E_PRECONDITION, 0, "the target took no restore statement in %d min",
@@ -254,6 +255,10 @@ static obv_code step_issue(obv_job_ctx *x, obv_cluster *target, const obv_job *j
         OBV_WARN_OF(err, "the answer to the restore statement is lost: looking for its job");
         return OBV_OK;
     }
+    /* an earlier statement of ours may have begun after its answer was given up: then this one is refused */
+    obv_err unseen = {0};
+    if (target->ops->restore_progress(target, r->external_id, r->new_tenant, &p, &unseen) == OBV_OK && is_ours(r, &p))
+        return to_running(x, job, r, err);
     if (abs(err->sys) != -NOT_ALLOWED)
         return code;
     OBV_WARN_OF(err, "the target does not take the restore yet"); /* clocks of its servers differ a little */
