@@ -1,4 +1,4 @@
-/* config.h - coordinator.yaml (docs/operations.md) */
+/* config.h - coordinator.yaml (docs/coordinator.md) */
 #ifndef OBV_COORDINATOR_CONFIG_H
 #define OBV_COORDINATOR_CONFIG_H
 

@@ -42,7 +42,7 @@ typedef struct obv_config_field {
     const struct obv_config_field *sub; /* SECTION, LIST */
     uint64_t def, min, max;             /* U32, U64, BOOL; max also bounds the items of LIST and STRS */
     const char *def_text;               /* STR */
-    const char *doc;                    /* one line for docs/operations.md */
+    const char *doc;                    /* one line for docs/coordinator.md */
 } obv_config_field;
 
 /* clang-format off */
