@@ -73,6 +73,10 @@ class Kills:
         code, answer = self.site.cli_raw("job", "show", job)
         return answer["state"] if code == 0 else ""
 
+    def job_phase(self, job):
+        code, answer = self.site.cli_raw("job", "show", job)
+        return answer["phase"] if code == 0 else "PREPARE"
+
     def start_backup(self, chosen=()):
         return self.site.cli("backup", "start")["job_id"]
 
@@ -134,8 +138,9 @@ class Kills:
         return self.start_backup()
 
     def ddl(self, chosen):
-        """A schema change under the backup fails the set with that reason."""
+        """A schema change under the backup, once its lists are made, fails the set with that reason."""
         job = self.start_backup()
+        harness.wait_for("PGs being copied", 30, lambda: self.job_phase(job) not in ("PREPARE", "SCHEDULE", "GENERATE"), 0.02)
         self.site.ctl("source", "ddl", op="create_table", tenant=self.site.tenants[0])
         return job
 
