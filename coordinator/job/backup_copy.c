@@ -117,18 +117,23 @@ static slot *slot_at(slot *s, size_t n, const obv_replica *r)
     return NULL;
 }
 
-/* Followers before leaders, then the least loaded; the agent that failed last only if there is no other. */
+/*
+ * Followers before leaders, then the least loaded; the agent that failed last only if there is no other. A follower
+ * that lies behind the beginning of the log archive is no use, nor may another be: then the leader, where the archive
+ * began.
+ */
 static slot *choose(const obv_job_ctx *x, slot *slots, size_t n, const obv_pg_copy *p, const obv_replica *reps,
                     size_t rep_count)
 {
     slot *best = NULL;
     int64_t best_score = INT64_MAX;
+    const bool behind = p->retries && p->error.code == OBV_E_PRECONDITION;
     for (size_t i = 0; i < rep_count; i++) {
         slot *s = reps[i].usable ? slot_at(slots, n, &reps[i]) : NULL;
         if (!s)
             continue;
         int64_t score = s->a->batches * (int64_t)x->cfg->batch_pgs + (int64_t)s->n;
-        if (reps[i].leader)
+        if (reps[i].leader != behind)
             score += INT64_C(1) << 40;
         if (p->retries && strcmp(p->agent_id, s->a->hello.agent_id) == 0)
             score += INT64_C(1) << 41;
