@@ -54,6 +54,7 @@ static const obv_code_info TABLE[] = {
     {OBV_E_TIMEOUT, "timeout", "retry", 124, RPC_TIMEOUT, "no answer in time: raise the time-out or look what holds the other side up"},
     {OBV_E_THROTTLED, "throttled", "retry", 8, RPC_UNAVAILABLE, "the storage asks for fewer requests: it is tried again more slowly"},
     {OBV_E_STALE, "stale", "retry", 8, RPC_UNAVAILABLE, "the mount was replaced: check that it is the right one"},
+    {OBV_E_NOT_READY, "not_ready", "retry", 14, RPC_UNAVAILABLE, "it has just started: the command is tried again for a moment; nothing was started yet"},
 };
 /* clang-format on */
 

@@ -42,7 +42,8 @@ typedef enum obv_code {
     OBV_E_UNAVAILABLE = 64,
     OBV_E_TIMEOUT = 65,
     OBV_E_THROTTLED = 66,
-    OBV_E_STALE = 67, /* storage was remounted: open it again */
+    OBV_E_STALE = 67,     /* storage was remounted: open it again */
+    OBV_E_NOT_READY = 68, /* the process has just started and lacks what it will have in a moment */
 } obv_code;
 _Static_assert(sizeof(obv_code) == 4, "obv_code travels as 32 bits");
 

@@ -77,6 +77,12 @@ bool obv_registry_alive(obv_registry *r, const char *agent_id)
     return registry_alive(r, registry_find(r, agent_id), OBV_LEASE_MS);
 }
 
+bool obv_registry_settled(obv_registry *r)
+{
+    OBV_STATE_READ(r->s);
+    return silent_ns(r, NULL) >= (int64_t)OBV_LEASE_MS * OBV_NS_PER_MS;
+}
+
 static int by_id(const void *a, const void *b)
 {
     const obv_live_agent *x = a, *y = b;

@@ -167,6 +167,8 @@ typedef struct obv_live_agent {
 /** Copies at most cap agents, @return how many; sorted by id. */
 size_t obv_registry_agents(obv_registry *r, obv_live_agent *out, size_t cap);
 bool obv_registry_alive(obv_registry *r, const char *agent_id);
+/** Has every agent that was alive before this coordinator's start had time to call? */
+bool obv_registry_settled(obv_registry *r);
 /** What an agent last said about a tenant's archive. OBV_E_NOT_FOUND. */
 OBV_CHECK obv_code obv_registry_archive(obv_registry *r, const char *agent_id, uint64_t tenant, obv_tenant_archive *out,
                                         obv_err *err);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define CALL_MS 60000u
+#define READY_NS (20 * OBV_NS_PER_S) /* longer than agents need to call a coordinator that has just started */
 #define AWAY_NS (120 * OBV_NS_PER_S) /* a coordinator that restarts */
 
 uint32_t obv_cli_left_ms(const obv_cli *c, uint32_t most)
@@ -26,10 +27,17 @@ static obv_code out_of_time(const obv_cli *c, const char *what, obv_err *err)
 obv_code obv_cli_call(obv_cli *c, const char *method, const ProtobufCMessage *req, ProtobufCMessage **resp,
                       obv_err *err)
 {
-    const uint32_t ms = obv_cli_left_ms(c, CALL_MS);
-    if (ms == 0)
-        return out_of_time(c, method, err);
-    return obv_message_call(c->ch, &obvault__v1__operator_service__descriptor, method, req, ms, resp, err);
+    const int64_t began = obv_mono_ns();
+    for (;;) {
+        const uint32_t ms = obv_cli_left_ms(c, CALL_MS);
+        if (ms == 0)
+            return out_of_time(c, method, err);
+        const obv_code code =
+            obv_message_call(c->ch, &obvault__v1__operator_service__descriptor, method, req, ms, resp, err);
+        if (code != OBV_E_NOT_READY || obv_mono_ns() - began > READY_NS)
+            return code;
+        (void)!obv_cancel_sleep(NULL, 250, NULL);
+    }
 }
 
 static void show(obv_cli *c, obv_cli_meter *m, const Obvault__V1__Job *j, bool lines_to_out)

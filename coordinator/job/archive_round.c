@@ -49,7 +49,7 @@ obv_code obv_archive_begin_round(obv_job_ctx *x, obv_cluster *c, const char *run
         return obv_fail(err, OBV_E_PRECONDITION, 0,
                         "OceanBase's own log archiving is on: stop it with ALTER SYSTEM NOARCHIVELOG");
     OBV_TRY(obv_check_tenants(c, &t, err));
-    OBV_TRY(obv_check_agents(x, err));
+    OBV_TRY(obv_check_agents(x, true, err));
     obv_round r = {.status = OBV_ROUND_BEGINNING, .start_ts = obv_ctx_now(x)};
     OBV_TRY(obv_names_refresh(x, c, &r.sys_schema_version, err));
 

@@ -37,7 +37,7 @@ obv_code obv_backup_begin(obv_job_ctx *x, obv_cluster *c, const char *run_key, o
     OBV_TRY(obv_check_source(x, c, &id, err));
     OBV_TRY(archiving(x, &r, err));
     OBV_TRY(obv_check_tenants(c, &t, err));
-    OBV_TRY(obv_check_agents(x, err));
+    OBV_TRY(obv_check_agents(x, true, err));
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(x->s, &tx, err));
     OBV_TRY(obv_check_alone(x, OBV_JOB_BACKUP, run_key, err)); /* another operator may have been quicker */

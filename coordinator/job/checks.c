@@ -68,17 +68,21 @@ obv_code obv_check_tenants(obv_cluster *c, obv_tenants *out, obv_err *err)
     return kept ? OBV_OK : obv_fail(err, OBV_E_PRECONDITION, 0, "the cluster has no user tenant");
 }
 
-obv_code obv_check_agents(obv_job_ctx *x, obv_err *err)
+obv_code obv_check_agents(obv_job_ctx *x, bool repository, obv_err *err)
 {
     obv_live_agent *a = calloc(OBV_AGENTS_MAX, sizeof *a);
     if (!a)
         return obv_fail(err, OBV_E_NOMEM, 0, "agents");
     const size_t n = obv_registry_agents(x->reg, a, OBV_AGENTS_MAX);
-    bool good = false;
-    for (size_t i = 0; i < n; i++)
-        good = good || (a[i].alive && a[i].known);
+    bool good = false, soon = !obv_registry_settled(x->reg);
+    for (size_t i = 0; i < n; i++) {
+        good = good || (a[i].alive && (a[i].known || !repository));
+        soon = soon || (a[i].alive && OBV_IS_RETRYABLE(a[i].hello.repository_error.code));
+    }
     free(a);
-    return good ? OBV_OK
-                : obv_fail(err, OBV_E_PRECONDITION, 0,
-                           "no living agent sees the repository: look at `obvault agent list`");
+    if (good)
+        return OBV_OK;
+    const char *what = repository ? "no living agent sees the repository" : "no agent is connected";
+    return soon ? obv_fail(err, OBV_E_NOT_READY, 0, "%s yet: it or the coordinator has just started", what)
+                : obv_fail(err, OBV_E_PRECONDITION, 0, "%s: look at `obvault agent list`", what);
 }

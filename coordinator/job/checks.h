@@ -12,7 +12,10 @@ OBV_CHECK obv_code obv_check_identity(obv_job_ctx *x, obv_cluster *c, obv_identi
 OBV_CHECK obv_code obv_check_source(obv_job_ctx *x, obv_cluster *c, obv_identity *id, obv_err *err);
 /** User tenants that can be archived and backed up; every one must use GTS. At least one. */
 OBV_CHECK obv_code obv_check_tenants(obv_cluster *c, obv_tenants *out, obv_err *err);
-/** At least one living agent has the repository. */
-OBV_CHECK obv_code obv_check_agents(obv_job_ctx *x, obv_err *err);
+/**
+ * At least one living agent, which sees the repository if @p repository. OBV_E_PRECONDITION; OBV_E_NOT_READY while that
+ * may be because coordinator or agent has just started.
+ */
+OBV_CHECK obv_code obv_check_agents(obv_job_ctx *x, bool repository, obv_err *err);
 
 #endif

@@ -25,19 +25,6 @@ static obv_code make_uuid(char out[40], obv_err *err)
     return OBV_OK;
 }
 
-static obv_code any_agent(obv_job_ctx *x, obv_err *err)
-{
-    obv_live_agent *a = calloc(OBV_AGENTS_MAX, sizeof *a);
-    if (!a)
-        return obv_fail(err, OBV_E_NOMEM, 0, "agents");
-    const size_t n = obv_registry_agents(x->reg, a, OBV_AGENTS_MAX);
-    bool good = false;
-    for (size_t i = 0; i < n; i++)
-        good = good || a[i].alive;
-    free(a);
-    return good ? OBV_OK : obv_fail(err, OBV_E_PRECONDITION, 0, "no agent is connected that could make the repository");
-}
-
 obv_code obv_repo_init_begin(obv_job_ctx *x, obv_cluster *c, const char *run_key, obv_job *out, obv_err *err)
 {
     obv_repository r = {0};
@@ -52,7 +39,7 @@ obv_code obv_repo_init_begin(obv_job_ctx *x, obv_cluster *c, const char *run_key
                         r.ready ? "is initialised already" : "is being initialised");
     if (have != OBV_E_NOT_INITIALISED)
         return have;
-    OBV_TRY(any_agent(x, err));
+    OBV_TRY(obv_check_agents(x, false, err));
     OBV_TRY(obv_check_identity(x, c, &id, err));
     r = (obv_repository){.cluster_id = id.id, .created_at = obv_ctx_now(x)};
     (void)snprintf(r.cluster_name, sizeof r.cluster_name, "%s", id.name);

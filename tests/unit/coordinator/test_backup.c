@@ -279,6 +279,40 @@ static void what_passes_is_tried_again(void **state)
     }
 }
 
+static obv_code see_copy(void *ctx, const obv_pg_copy *p, obv_err *err)
+{
+    (void)err;
+    world *w = ctx;
+    assert_in_range(p->retries, 0, 1);
+    for (uint32_t i = 0; i < 3 + w->cluster.tenants[0].user_pgs; i++) {
+        char leader[32];
+        const obv_pg_key k = world_pg(p->tenant_id, i);
+        (void)snprintf(leader, sizeof leader, "127.0.0.%u:2882", (i + w->cluster.leader_shift) % WORLD_HOSTS + 2);
+        if (obv_pg_key_equal(&k, &p->key))
+            assert_string_equal(p->agent_id, leader);
+    }
+    return OBV_OK;
+}
+
+/* Two followers behind the archive would pass the PG to each other until its retries are used up. */
+static void a_follower_behind_the_archive_gives_way_to_the_leader(void **state)
+{
+    (void)state;
+    world w;
+    obv_err err = {0};
+    begin(&w);
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w.agents[i].behind = true;
+    const obv_job j = world_backup(&w);
+    const obv_job e = ended(&w, &j);
+    if (e.status != OBV_JOB_SUCCESS)
+        print_error("%s\n", e.result.msg);
+    assert_int_equal(e.status, OBV_JOB_SUCCESS);
+    for (uint64_t tenant = 1001; tenant <= 1002; tenant++)
+        assert_int_equal(obv_pg_copy_each(w.state, 1, tenant, OBV_PG_FINISH, 256, see_copy, &w, &err), OBV_OK);
+    world_end(&w);
+}
+
 static void a_lost_agent_s_work_goes_to_others(void **state)
 {
     (void)state;
@@ -511,6 +545,7 @@ int main(void)
         cmocka_unit_test(a_full_destination_fails_the_set),
         cmocka_unit_test(archiving_that_stops_fails_the_set),
         cmocka_unit_test(what_passes_is_tried_again),
+        cmocka_unit_test(a_follower_behind_the_archive_gives_way_to_the_leader),
         cmocka_unit_test(a_lost_agent_s_work_goes_to_others),
         cmocka_unit_test(a_set_is_good_only_once_the_log_reaches_its_snapshot),
         cmocka_unit_test(a_set_that_no_log_reaches_is_failed),

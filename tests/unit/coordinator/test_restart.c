@@ -90,11 +90,34 @@ static void dying_all_the_time_only_takes_longer(void **state)
         story(0, every, false);
 }
 
+/* A start is refused for good only when agents had time to call again. */
+static void nothing_is_refused_because_the_coordinator_is_young(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    world_begin(&w);
+    world_turn(&w);
+    world_repo_init(&w);
+    obv_cluster *c = &w.cluster.base;
+    world_restart(&w);
+    assert_int_equal(obv_archive_begin_round(&w.ctx[OBV_JOB_ARCHIVE], c, "", &j, &err), OBV_E_NOT_READY);
+    w.mono_ns += (int64_t)OBV_LEASE_MS * OBV_NS_PER_MS;
+    assert_int_equal(obv_archive_begin_round(&w.ctx[OBV_JOB_ARCHIVE], c, "", &j, &err), OBV_E_PRECONDITION);
+    world_restart(&w);
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        world_agent_call(&w.agents[i]);
+    assert_int_equal(obv_archive_begin_round(&w.ctx[OBV_JOB_ARCHIVE], c, "", &j, &err), OBV_OK);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_coordinator_that_dies_anywhere_goes_on),
         cmocka_unit_test(agents_that_die_with_it_too),
+        cmocka_unit_test(nothing_is_refused_because_the_coordinator_is_young),
         cmocka_unit_test(dying_all_the_time_only_takes_longer),
     };
     return cmocka_run_group_tests_name("coordinator.restart", tests, NULL, NULL);

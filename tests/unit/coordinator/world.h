@@ -76,6 +76,7 @@ typedef struct world_agent {
     size_t unsampled;      /* so many PGs of each tenant have no checkpoint */
     /* faults */
     obv_code fail_next_put, fail_next_pg;
+    bool behind;          /* its followers begin later than the archive: only what it leads can be copied */
     uint64_t drop_blocks; /* stored blocks are so many fewer than planned */
 } world_agent;
 

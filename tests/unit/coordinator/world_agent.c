@@ -49,6 +49,17 @@ static obv_code put_file(void *ctx, const obv_put_file *f, obv_err *err)
     return OBV_OK;
 }
 
+static bool leads(const world_agent *a, const obv_pg_key *key)
+{
+    const unsigned host = (unsigned)(a - a->w->agents);
+    for (uint32_t i = 0; i < 256; i++) {
+        const obv_pg_key k = world_pg(obv_pg_key_tenant(key), i);
+        if (obv_pg_key_equal(&k, key))
+            return host == (i + a->w->cluster.leader_shift) % WORLD_HOSTS;
+    }
+    return false;
+}
+
 static obv_code copy_pg(void *ctx, const obv_pg_copy *p, obv_err *err)
 {
     doing *d = ctx;
@@ -82,6 +93,8 @@ static obv_code copy_pg(void *ctx, const obv_pg_copy *p, obv_err *err)
         (void)obv_fail(&r->error, a->fail_next_pg, 0, "made to fail");
         a->fail_next_pg = OBV_OK;
     }
+    if (a->behind && !leads(a, &p->key))
+        (void)obv_fail(&r->error, OBV_E_PRECONDITION, 0, "the replica lies behind the archive's beginning");
     return OBV_OK;
 }
 
