@@ -16,6 +16,15 @@ typedef struct view {
 
 /* ---- archive status */
 
+/* A round is over when its last files are stored too. */
+static obv_round_status shown(obv_job_ctx *x, int64_t round, obv_round_status status)
+{
+    obv_job j;
+    const bool over = status != OBV_ROUND_STOP || obv_job_of_ref(x->s, OBV_JOB_ARCHIVE, round, &j, NULL) != OBV_OK ||
+                      j.status != OBV_JOB_RUNNING;
+    return over ? status : OBV_ROUND_STOPPING;
+}
+
 static obv_code add_archive_tenant(void *ctx, const obv_round_tenant *t, obv_err *err)
 {
     view *v = ctx;
@@ -27,7 +36,7 @@ static obv_code add_archive_tenant(void *ctx, const obv_round_tenant *t, obv_err
         return OBV_E_NOMEM;
     o->tenant_id = t->tenant_id;
     o->name = op_text(v->m, t->name, err);
-    o->status = op_text(v->m, obv_round_status_name(t->status), err);
+    o->status = op_text(v->m, obv_round_status_name(shown(v->x, t->round, t->status)), err);
     o->start_ts = t->start_ts;
     o->checkpoint_ts = t->checkpoint_ts;
     o->pgs = c.pgs;
@@ -66,7 +75,7 @@ obv_code op_archive_status(obv_api *api, const ProtobufCMessage *req, obv_buf *r
     r.exists = true;
     r.round = round.round;
     r.job_id = op_text(&m, round.job_id, err);
-    r.status = op_text(&m, obv_round_status_name(round.status), err);
+    r.status = op_text(&m, obv_round_status_name(shown(&api->x, round.round, round.status)), err);
     r.start_ts = round.start_ts;
     r.checkpoint_ts = round.checkpoint_ts;
     if (!r.job_id || !r.status)

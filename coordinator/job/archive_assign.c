@@ -107,11 +107,15 @@ static const obv_live_agent *agent_at(const plan *p, const char *ip, uint32_t rp
 
 static bool can_work(const obv_live_agent *a) { return a && a->alive && a->known; }
 
-/* The leader's host proves most; else whoever has the PG now if it still can; else any full replica's host. */
+/*
+ * The leader's host proves most; else whoever has the PG now if it still can; else any full replica's host. Nobody
+ * begins in place of a leader's agent that the coordinator, just started, had no time to hear of: copies of the PG need
+ * the log from where the beginner's replica was, and the leader's is furthest.
+ */
 static const char *choose(const plan *p, const obv_archive_pg *row, const obv_replica *reps, size_t n)
 {
     const char *other = NULL;
-    bool keep = false;
+    bool keep = !row->agent_id[0] && !obv_registry_settled(p->x->reg);
     for (size_t i = 0; i < n; i++) {
         const obv_live_agent *a = agent_at(p, reps[i].ip, reps[i].rpc_port);
         if (!reps[i].usable || !can_work(a))

@@ -120,7 +120,7 @@ static slot *slot_at(slot *s, size_t n, const obv_replica *r)
 /*
  * Followers before leaders, then the least loaded; the agent that failed last only if there is no other. A follower
  * that lies behind the beginning of the log archive is no use, nor may another be: then the leader, where the archive
- * began.
+ * mostly began, then each in turn.
  */
 static slot *choose(const obv_job_ctx *x, slot *slots, size_t n, const obv_pg_copy *p, const obv_replica *reps,
                     size_t rep_count)
@@ -133,7 +133,8 @@ static slot *choose(const obv_job_ctx *x, slot *slots, size_t n, const obv_pg_co
         if (!s)
             continue;
         int64_t score = s->a->batches * (int64_t)x->cfg->batch_pgs + (int64_t)s->n;
-        if (reps[i].leader != behind)
+        const bool wanted = !behind ? !reps[i].leader : p->retries == 1 ? reps[i].leader : i == p->retries % rep_count;
+        if (!wanted)
             score += INT64_C(1) << 40;
         if (p->retries && strcmp(p->agent_id, s->a->hello.agent_id) == 0)
             score += INT64_C(1) << 41;

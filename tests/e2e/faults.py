@@ -50,8 +50,8 @@ class Kills:
     def arm(self, kind, point):
         """One agent (or the coordinator) dies at its first pass over the point."""
         daemons = self.daemons(kind)
-        # whichever host leads the PG that fills a file
-        everyone = kind == "coordinator" or PROVOKE.get(point) is Kills.fill_file
+        # whichever host leads the PGs that the point is about
+        everyone = kind == "coordinator" or PROVOKE.get(point) in (Kills.fill_file, Kills.next_round)
         chosen = daemons if everyone else [self.rng.choice(daemons)]
         for d in chosen:
             with open(self.site.fault_files[d.name], "w") as f:
@@ -84,7 +84,7 @@ class Kills:
         site = self.site
         print(f"{time.strftime('%H:%M:%S')} {kind} at {point or 'a random time'}", file=sys.stderr, flush=True)
         provoke = PROVOKE.get(point, Kills.start_backup)
-        between = provoke in (Kills.stop_round, Kills.next_round)
+        between = provoke in (Kills.stop_round, Kills.next_round, Kills.stop_under)
         chosen = self.arm(kind, point) if point else []
         job = provoke(self, chosen)
         state = "DOING"
@@ -97,12 +97,12 @@ class Kills:
             end = time.monotonic() + 40
             while all(d.alive() for d in chosen) and time.monotonic() < end:
                 time.sleep(0.02)
+            self.disarm(chosen)  # the first one is enough
         dead = [d for d in chosen if not d.alive()]
         self.fired += bool(dead)
         self.inside_doing += bool(dead) and state not in ("SUCCESS", "FAILED") and not between
         if not dead:
             self.notes.append(f"{point}: never reached")
-        self.disarm(chosen)
         time.sleep(self.rng.uniform(0.0, 1.0))
         for d in dead:
             d.start()
@@ -137,11 +137,11 @@ class Kills:
             self.site.cluster("source", "ctl", "--host", host, "fault", "kind=code", "pcode=0x45D", "count=2", "arg=-4018")
         return self.start_backup()
 
-    def ddl(self, chosen):
-        """A schema change under the backup, once its lists are made, fails the set with that reason."""
+    def stop_under(self, chosen):
+        """Archiving that stops under the backup, once its lists are made, fails the set with that reason."""
         job = self.start_backup()
         harness.wait_for("PGs being copied", 30, lambda: self.job_phase(job) not in ("PREPARE", "SCHEDULE", "GENERATE"), 0.02)
-        self.site.ctl("source", "ddl", op="create_table", tenant=self.site.tenants[0])
+        self.site.cli_raw("archive", "stop")
         return job
 
     def stop_round(self, chosen):
@@ -157,7 +157,11 @@ class Kills:
 
     def round_state(self):
         code, answer = self.site.cli_raw("archive", "status")
-        return answer["archive"]["state"] if code == 0 else ""
+        if code != 0:
+            return ""
+        archive = answer["archive"]
+        behind = archive["state"] == "DOING" and any(t["state"] != "DOING" or t["checkpoint_us"] <= 0 for t in archive["tenants"])
+        return "BEGINNING" if behind else archive["state"]
 
     def round_goes_on(self):
         """Ends what was begun, and has a round that is DOING."""
@@ -208,7 +212,7 @@ PROVOKE = {
     "archive.before_index": Kills.fill_file,
     "archive.after_index": Kills.fill_file,
     "backup.pg_restarted": Kills.restart_pg,
-    "coordinator.backup_failed": Kills.ddl,
+    "coordinator.backup_failed": Kills.stop_under,
     "coordinator.archive_started": Kills.next_round,
     "coordinator.archive_doing": Kills.next_round,
     "coordinator.archive_stopping": Kills.stop_round,
