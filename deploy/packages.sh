@@ -4,7 +4,7 @@
 
 OBV_BUILD_PACKAGES=(gcc g++ cmake ninja-build pkg-config libmariadb-dev liburing-dev libcurl4-openssl-dev libzstd-dev
     liblz4-dev libssl-dev libisal-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libgrpc-dev libsqlite3-dev
-    libcyaml-dev libjansson-dev libexpat1-dev libmicrohttpd-dev libcmocka-dev)
+    libcyaml-dev libyaml-dev libjansson-dev libexpat1-dev libmicrohttpd-dev libcmocka-dev)
 OBV_RUN_PACKAGES=(openssl zstd procps util-linux python3 python3-zstandard python3-lz4 python3-crcmod)
 OBV_TEST_PACKAGES=(clang-14 libclang-rt-14-dev clang-format-14 git)
 
