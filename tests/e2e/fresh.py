@@ -10,6 +10,7 @@ MOUNTS = ("proc", "sys", "dev")
 
 
 def chroot_make(root):
+    os.chmod(root, 0o755)  # the daemons' users go through it
     subprocess.run(["debootstrap", "--variant=minbase", "bookworm", root, mirror()], check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, timeout=600)
     shutil.rmtree(root + "/etc/apt")  # this machine's own comes instead
