@@ -313,7 +313,8 @@ int knob_set(struct host *h, const char *name, int64_t v)
                {"clog_write_gap_us", &k->clog_write_gap_us},
                {"apply_delay_us", &k->apply_delay_us},
                {"rpc_compress", &k->rpc_compress},
-               {"rpc_warnings", &k->rpc_warnings}};
+               {"rpc_warnings", &k->rpc_warnings},
+               {"gc_delay_us", &k->gc_delay_us}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(name, all[i].name)) {
             *all[i].p = v;

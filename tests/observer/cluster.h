@@ -21,8 +21,8 @@
 #define TX_PARTS 8
 #define TX_LOCKS 64
 #define ROW_LOCKS 65536u
-#define PG_PARTS 4
-#define PART_INDEXES 8
+#define PG_PARTS 8      /* members that a PG ever had */
+#define PART_INDEXES 16 /* the table and the indexes that it ever had */
 #define BUS_SEG (64ll << 20)
 #define SNAP_MAX 10 /* restore points per tenant */
 
@@ -35,9 +35,13 @@ struct shm_part { /* one member partition of a PG */
     int comp; /* enum compressor */
     bool int_key;
     bool dropped;
+    int64_t dropped_ts; /* the copy goes a little later than the schema's row */
     int n_idx;
-    uint64_t idx[PART_INDEXES];     /* [0] = the table itself, then local indexes */
-    bool idx_ready[PART_INDEXES];   /* AVAILABLE */
+    uint64_t idx[PART_INDEXES];        /* [0] = the table itself, then local indexes */
+    bool idx_ready[PART_INDEXES];      /* has its first major */
+    int64_t idx_dropped[PART_INDEXES]; /* when it was dropped; what it was stays for digests of older times */
+    int idx_late_host[PART_INDEXES];   /* this host gets the index's first major later than the others */
+    int64_t idx_late_until[PART_INDEXES];
     int64_t idx_base[PART_INDEXES]; /* version of the first major: with the bus it is the whole history */
 };
 
@@ -160,7 +164,7 @@ struct knobs {
         commit_spread_us;
     _Atomic int64_t restore_gap_us, memtable_limit_bytes, auto_freeze_us, batch_commit_pct, clog_write_gap_us,
         apply_delay_us;
-    _Atomic int64_t rpc_compress, rpc_warnings;
+    _Atomic int64_t rpc_compress, rpc_warnings, gc_delay_us;
 };
 
 struct replica;
@@ -197,6 +201,16 @@ struct host {
     pthread_mutex_t restore_mu;
     struct obuf restore_sources; /* NUL-separated */
 };
+
+/** What the schema has dropped is served for gc_delay_us. */
+static inline bool part_served(const struct host *h, int64_t now, const struct shm_part *p)
+{
+    return !p->dropped || now < p->dropped_ts + h->knob.gc_delay_us;
+}
+static inline bool index_served(const struct host *h, int64_t now, const struct shm_part *p, int i)
+{
+    return !p->idx_dropped[i] || now < p->idx_dropped[i] + h->knob.gc_delay_us;
+}
 
 /* ---- shared memory */
 int cluster_open(struct host *h); /* maps C/shm, joins; 0 or -errno */

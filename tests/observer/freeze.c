@@ -131,7 +131,7 @@ int replica_freeze(struct host *h, struct replica *r, int flags)
         rc = 0; /* no version to publish yet */
     for (int i = 0; rc > 0 && i < pg->n_parts; i++)
         for (int k = 0; rc > 0 && k < pg->part[i].n_idx; k++)
-            if (pg->part[i].dropped ? 0 : freeze_index(h, r, &pg->part[i], k, w))
+            if (!pg->part[i].dropped && !pg->part[i].idx_dropped[k] && freeze_index(h, r, &pg->part[i], k, w))
                 rc = -4009;
     if (rc > 0) {
         replica_clear_memtable(h, r);
@@ -235,7 +235,8 @@ int replica_compact(struct host *h, struct replica *r)
     int rc = 0;
     for (int i = 0; !rc && i < pg->n_parts; i++)
         for (int k = 0; !rc && k < pg->part[i].n_idx; k++)
-            rc = compact_index(h, r, &pg->part[i], k, gc);
+            if (!pg->part[i].idx_dropped[k])
+                rc = compact_index(h, r, &pg->part[i], k, gc);
     if (!rc) {
         /* Nothing refers to the ended transactions any more: the new trans sstable forgets them. */
         for (int i = 0; i < 256; i++)
@@ -365,7 +366,8 @@ int replica_build_major(struct host *h, struct replica *r, int64_t version, int6
     int rc = 0;
     for (int i = 0; !rc && i < pg->n_parts; i++)
         for (int k = 0; !rc && k < pg->part[i].n_idx; k++)
-            if (!pg->part[i].dropped && pg->part[i].idx_ready[k])
+            if (!pg->part[i].dropped && pg->part[i].idx_ready[k] && !pg->part[i].idx_dropped[k] &&
+                (k == 0 || replica_major(r, pg->part[i].idx[k], &pg->part[i].key, INT64_MAX)))
                 rc = build_index(h, r, &pg->part[i], k, version, snapshot);
     pthread_mutex_unlock(&r->mu);
     return rc;
@@ -402,6 +404,12 @@ static void drop_old(struct host *h, struct replica *r, const struct shm_part *p
     }
 }
 
+/* An index becomes AVAILABLE when most replicas have it: this one may still be without. */
+static bool late_index(const struct host *h, const struct shm_part *p, int idx)
+{
+    return p->idx_late_host[idx] == h->id && clock_us(h) < p->idx_late_until[idx];
+}
+
 int replica_adopt_major(struct host *h, struct replica *r, int64_t version, int64_t snapshot)
 {
     (void)snapshot;
@@ -411,6 +419,8 @@ int replica_adopt_major(struct host *h, struct replica *r, int64_t version, int6
         for (int k = 0; k < pg->part[i].n_idx; k++) {
             const struct shm_part *p = &pg->part[i];
             struct sst *have = replica_major(r, p->idx[k], &p->key, INT64_MAX);
+            if (p->idx_dropped[k] || (k && late_index(h, p, k)))
+                continue;
             if (have && have->key.version >= version)
                 continue;
             char *path = major_path(h, &p->key, p->idx[k], version), *file = xasprintf("%s.sst", path);

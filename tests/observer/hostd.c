@@ -50,7 +50,7 @@ static void root_tick(struct host *h)
             bool all = true;
             for (int k = 0; k < h->n_members; k++)
                 all &= !host_alive(h, k + 1) || p->rep[k].applied_id >= p->last_log_id;
-            if (all && now - p->last_ts > 2000000)
+            if (all && now - p->last_ts > h->knob.gc_delay_us)
                 p->state = PG_GONE;
             continue;
         }

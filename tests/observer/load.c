@@ -113,7 +113,7 @@ json_t *schema_load(struct host *h, const json_t *req)
     if (f.row_bytes < 16 || f.row_bytes > 1000000 || tables < 1 || parts < 1 || (level == 2 && subs < 1))
         rc = -4002;
     if (!rc && json_is_true(json_object_get(req, "tablegroup"))) {
-        int64_t id = tablegroup_create(h, tenant, "tg_load", (int)parts, 0);
+        int64_t id = tablegroup_create(h, tenant, "tg_load", (int)parts, 0, true);
         if (id < 0)
             rc = (int)id;
         tg = (uint64_t)id;

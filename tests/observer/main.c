@@ -86,6 +86,7 @@ static void defaults(struct host *h)
                {"lease_us", 4000000},
                {"micro_block_size", 16384},
                {"commit_spread_us", 20000},
+               {"gc_delay_us", 2000000},
                {"restore_gap_us", 10000000},
                {"memtable_limit_bytes", 268435456},
                {"auto_freeze_us", 0}};

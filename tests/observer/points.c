@@ -60,7 +60,8 @@ static void make_point(struct host *h, struct replica *r, int64_t ts)
         fill_part_meta(h, r, &pg->part[i], &pm);
         enc_part_meta(&p.meta, &pm);
         for (int k = 0; k < pg->part[i].n_idx; k++)
-            hold_index(r, &pg->part[i], k, &p, &keys);
+            if (!pg->part[i].idx_dropped[k])
+                hold_index(r, &pg->part[i], k, &p, &keys);
     }
     struct shm_part t = {.key = pkey_trans(&pg->key)};
     t.idx[0] = t.key.table_id;

@@ -84,8 +84,9 @@ void fill_pg_meta(struct host *h, struct replica *r, struct pg_meta *m, struct p
         .key = p->key, .clog = r->data_clog, .data = r->data, .members = h->member_list, .n_members = h->n_members};
     m->clog.proposal = p->proposal;
     m->partitions = parts;
+    int64_t now = clock_us(h);
     for (int i = 0; i < p->n_parts; i++)
-        if (!p->part[i].dropped)
+        if (part_served(h, now, &p->part[i]))
             parts[m->n_partitions++] = p->part[i].key;
     parts[m->n_partitions++] = pkey_trans(&p->key);
     m->major_snapshot = 0;
@@ -159,11 +160,13 @@ static void put_table_info(struct obuf *o, struct replica *r, const struct pkey 
 {
     size_t at = unis_begin(o, 2), n = 0;
     struct obuf keys = {0};
+    bool ready = trans != NULL; /* an index without its first major is not */
     for (int i = 0; !trans && i < r->n_sst; i++) {
         const struct sst *s = r->sst[i];
         if (s->key.table_id != table_id || !pkey_eq(&s->key.pkey, part) || (only_major && s->key.type != T_MAJOR))
             continue;
         enc_table_key(&keys, &s->key);
+        ready |= s->key.type == T_MAJOR;
         n++;
     }
     if (trans) {
@@ -173,7 +176,7 @@ static void put_table_info(struct obuf *o, struct replica *r, const struct pkey 
     ob_vi(o, n);
     ob_put(o, keys.p, keys.n);
     ob_vs(o, mvs);
-    ob_u8(o, 1);
+    ob_u8(o, ready);
     ob_vi(o, 0);
     unis_end(o, at);
     ob_free(&keys);
@@ -223,10 +226,11 @@ int rpc_pg_partitions(struct rpc_call *c, struct oin *in)
     size_t ends[PG_PARTS + 1];
     int n = 0;
     const struct shm_pg *p = pg_at(c->host, r->pg);
+    int64_t now = clock_us(c->host);
     pthread_mutex_lock(&r->mu);
     for (int i = 0; i < p->n_parts; i++) {
         const struct shm_part *q = &p->part[i];
-        if (q->dropped)
+        if (!part_served(c->host, now, q))
             continue;
         struct part_meta m;
         fill_part_meta(c->host, r, q, &m);
@@ -234,7 +238,7 @@ int rpc_pg_partitions(struct rpc_call *c, struct oin *in)
         enc_part_meta(&all, &m);
         uint64_t ids[PART_INDEXES];
         for (int k = 0; k < q->n_idx; k++)
-            if (k == 0 || replica_last(r, q->idx[k], &q->key))
+            if (index_served(c->host, now, q, k) && (k == 0 || replica_last(r, q->idx[k], &q->key)))
                 ids[count++] = q->idx[k];
         ob_vi(&all, count);
         for (size_t k = 0; k < count; k++)
@@ -271,6 +275,17 @@ int rpc_pg_partitions(struct rpc_call *c, struct oin *in)
     return rc;
 }
 
+/* Sstables of what the schema dropped a while ago are gone. */
+static bool collected(const struct host *h, const struct shm_pg *p, const struct table_key *k)
+{
+    int64_t now = clock_us(h);
+    for (int i = 0; i < p->n_parts; i++)
+        for (int x = 0; x < p->part[i].n_idx; x++)
+            if (pkey_eq(&p->part[i].key, &k->pkey) && p->part[i].idx[x] == k->table_id)
+                return !part_served(h, now, &p->part[i]) || !index_served(h, now, &p->part[i], x);
+    return false;
+}
+
 static int find_sst(struct rpc_call *c, const struct table_key *k, struct sst **out)
 {
     struct replica *r;
@@ -281,7 +296,8 @@ static int find_sst(struct rpc_call *c, const struct table_key *k, struct sst **
     pthread_mutex_lock(&r->mu);
     if (r->trans && table_key_eq(&r->trans->key, k))
         *out = sst_ref(r->trans);
-    for (int i = 0; !*out && i < r->n_sst; i++)
+    bool old = collected(c->host, pg_at(c->host, r->pg), k);
+    for (int i = 0; !old && !*out && i < r->n_sst; i++)
         if (table_key_eq(&r->sst[i]->key, k))
             *out = sst_ref(r->sst[i]);
     for (int p = 0; !*out && p < r->n_points; p++)

@@ -1,9 +1,12 @@
 /* schema.c - tenants, PGs, tables: see schema.h */
 #include "schema.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static const uint32_t PRIVATE[] = {135, 165, 183, 190};
@@ -285,16 +288,24 @@ void table_publish(struct host *h, uint64_t tenant, json_t *t)
 void tablegroup_publish(struct host *h, uint64_t tenant, const json_t *t)
 {
     int64_t id = (int64_t)full_id(tenant, (uint64_t)jint(t, "tablegroup_id"));
-    if (jint(t, "is_deleted"))
+    char *text = json_dumps(t, JSON_COMPACT);
+    if (jint(t, "is_deleted")) {
         catalog_exec(h, "DELETE FROM __all_virtual_tablegroup WHERE tenant_id = ? AND tablegroup_id = ?", "ii",
                      (int64_t)tenant, id);
-    else
+        catalog_exec(h, "DELETE FROM so_table WHERE table_id = ?", "i", id);
+    } else {
+        catalog_exec(h, "INSERT OR REPLACE INTO so_table (tenant_id, table_id, info) VALUES (?, ?, ?)", "iis",
+                     (int64_t)tenant, id, text);
         catalog_exec(h,
                      "INSERT OR REPLACE INTO __all_virtual_tablegroup (tenant_id, tablegroup_id, part_level, part_num, "
                      "sub_part_num, schema_version, "
                      "partition_status, binding, drop_schema_version) VALUES (?, ?, ?, ?, ?, ?, 0, ?, -1)",
                      "iiiiiii", (int64_t)tenant, id, jint(t, "part_level"), jint(t, "part_num"),
                      jint(t, "sub_part_num"), jint(t, "schema_version"), jint(t, "binding"));
+    }
+    free(text);
+    if (!jint(t, "binding"))
+        return;
     /* the group's own partitions, numbered from 0: its PGs */
     json_t *own = json_copy((json_t *)(uintptr_t)t), *parts = json_array();
     for (int64_t i = 0; i < jint(t, "part_num"); i++)
@@ -372,15 +383,43 @@ int ddl_commit(struct host *h, struct ddl *d)
             tx_abort(h, slot);
         return rc;
     }
+    /* The commit and the rows of SQL are one: no SELECT falls in between. */
+    int fd = host_schema_hold(h, true);
     int64_t v = tx_commit(h, slot);
-    if (v < 0)
-        return (int)v;
-    catalog_begin(h);
-    json_array_foreach(d->tables, i, t) table_publish(h, d->tenant, t);
-    json_array_foreach(d->tablegroups, i, t) tablegroup_publish(h, d->tenant, t);
-    ddl_publish(h, d->tenant, d->version, table, tg, d->op);
-    return catalog_end(h);
+    if (v >= 0) {
+        catalog_begin(h);
+        json_array_foreach(d->tables, i, t) table_publish(h, d->tenant, t);
+        json_array_foreach(d->tablegroups, i, t) tablegroup_publish(h, d->tenant, t);
+        ddl_publish(h, d->tenant, d->version, table, tg, d->op);
+        rc = catalog_end(h);
+    }
+    host_schema_release(fd);
+    return v < 0 ? (int)v : rc;
 }
+
+static int locked_file(const struct host *h, const char *name, int how)
+{
+    char *path = xasprintf("%s/%s", h->cluster_dir, name);
+    int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+    free(path);
+    while (fd >= 0 && flock(fd, how) < 0 && errno == EINTR)
+        ;
+    return fd;
+}
+
+static void unlock_file(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+int ddl_lock(struct host *h) { return locked_file(h, "ddl.lock", LOCK_EX); }
+void ddl_unlock(int fd) { unlock_file(fd); }
+int host_schema_hold(const struct host *h, bool change)
+{
+    return locked_file(h, "schema.lock", change ? LOCK_EX : LOCK_SH);
+}
+void host_schema_release(int fd) { unlock_file(fd); }
 
 void row_change(const struct shm_part *p, uint8_t op, const uint8_t *key, size_t klen, const uint8_t *val, size_t vlen,
                 struct row_change *out)
@@ -389,6 +428,8 @@ void row_change(const struct shm_part *p, uint8_t op, const uint8_t *key, size_t
     for (int i = 0; i < p->n_idx && klen + 8 <= MAX_KEY; i++) {
         uint8_t *k = out->key[i];
         size_t n = 0;
+        if (p->idx_dropped[i])
+            continue;
         if (i) {
             stbe64(k, murmur64a(key, klen, p->idx[i] & 0xffff));
             n = 8;

@@ -54,6 +54,9 @@ struct ddl { /* one DDL: rows for the schema PGs, then SQL */
     int op;
 };
 int ddl_commit(struct host *h, struct ddl *d);
+/** One DDL at a time over all hosts, as RootService has it; the descriptor goes to ddl_unlock. */
+int ddl_lock(struct host *h);
+void ddl_unlock(int fd);
 
 struct table_spec {
     uint64_t tenant;
@@ -66,13 +69,14 @@ struct table_spec {
 /** Creates a table with empty partitions. Low id or negative. @p fill makes a partition's first rows (may be NULL). */
 typedef int (*fill_fn)(void *arg, struct host *h, const struct shm_part *p, int64_t version, int64_t snapshot);
 int64_t table_create(struct host *h, const struct table_spec *t, fill_fn fill, void *arg);
-int64_t tablegroup_create(struct host *h, uint64_t tenant, const char *name, int parts, int tables);
+/** @p binding: the group has PGs of its own, its tables are members of them. Low id or negative. */
+int64_t tablegroup_create(struct host *h, uint64_t tenant, const char *name, int parts, int tables, bool binding);
 
 json_t *tenant_verb(struct host *h, const json_t *req); /* tenants.c: create, rename, drop, recycle, status */
 json_t *sysvar_verb(struct host *h, const json_t *req);
 json_t *role_verb(struct host *h, const json_t *req);
 
-json_t *schema_ddl(struct host *h, const json_t *req); /* verb ddl */
+json_t *schema_ddl(struct host *h, const json_t *req); /* verb ddl: ddl.c */
 json_t *schema_layout(struct host *h, const json_t *req);
 json_t *schema_load(struct host *h, const json_t *req);
 

@@ -315,7 +315,9 @@ bool sql_select(struct sql_session *s, const struct sql_stmt *st, struct sql_res
         ok = sql_fail(err, OB_ERR_UNEXPECTED, "no memory");
     } else if (!st->describe) {
         bind(q, st);
+        int held = host_schema_hold(s->srv->host, false);
         rc = fetch(q, out);
+        host_schema_release(held);
         if (rc == SQLITE_TOOBIG)
             ok = sql_fail(err, OB_SIZE_LIMIT, "result is too large");
         else if (rc != SQLITE_DONE)

@@ -33,6 +33,9 @@ const struct host_addr *host_members(const struct host *h, int *n);
 bool host_alive(const struct host *h, int id);
 /** Absolute paths: cluster.db (open your own connection: WAL, busy timeout), H, H/log, H/run. Valid as long as h. */
 const char *host_cluster_db(const struct host *h);
+/** Holds the schema still for a SELECT (many at a time) or a DDL's commit (one, and no SELECT). Ends with release. */
+int host_schema_hold(const struct host *h, bool change);
+void host_schema_release(int fd);
 const char *host_dir(const struct host *h);
 const char *host_cluster_name(const struct host *h);
 int64_t host_cluster_id(const struct host *h);
