@@ -127,6 +127,7 @@ class PgRestore:
         kept = self._filter(meta, data)
         self.partitions = len([p for p, _ in kept if not p.is_trans])
         self.in_meta = {p for p, _ in kept}
+        self._readable(kept, data)
         for pkey, sstables in kept:
             if pkey.is_trans:
                 for s in sstables:
@@ -165,9 +166,27 @@ class PgRestore:
         there.add(tenant | table)
         return [s for s in sstables if s['table_key']['table_id'] in there]
 
+    def _readable(self, kept, data):
+        """A table, or an index that the schema calls AVAILABLE, is read from a major on: minors alone are no base."""
+        for pkey, sstables in kept:
+            if pkey.is_trans:
+                continue
+            ids = {pkey.table_id}
+            if self.job.schema is not None and not self.key.is_inner:
+                version = min(self.job.schema.version, data['schema_version'])
+                ids |= {self.job.plan.tenant_id << 40 | t['table_id'] for t in self.job.schema.indexes(pkey.low, version)}
+            keys = [s['table_key'] for s in sstables]
+            for index_id in sorted(ids - {k['table_id'] for k in keys if k['table_type'] == R.TYPE_MAJOR}):
+                raise self._error(OB_ERR_UNEXPECTED, 'no major of %d: nothing to read its minors on' % index_id)
+            for i, k in enumerate(keys):
+                if k in keys[:i] and k['table_type'] != R.TYPE_MAJOR:
+                    raise self._error(OB_ERR_UNEXPECTED, 'sstable of %d is there twice' % k['table_id'])
+
     def _entries(self, s):
-        """Index entries of an sstable, complete; the table key must be the very same in both places."""
+        """Index entries of an sstable, complete; the restore makes the key anew, with an assist of its own (A3 e)."""
         k, m = s['table_key'], s['sstable_meta']
+        if not k['pkey'].is_trans:
+            k = dict(k, pkey=key_from_id(k['pkey'].table_id, k['pkey'].partition_id))
         total = m['macro_block_count'] + m['lob_macro_block_count']
         if total == 0:
             return []

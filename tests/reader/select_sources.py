@@ -12,6 +12,7 @@ from tree import uri_path
 
 USABLE = (R.FILE_AVAILABLE, R.FILE_DELETING, R.FILE_DELETED)
 V3_0_0 = 3 << 32
+RELEASES = tuple(3 << 32 | 1 << 16 | patch for patch in (1, 2, 3, 4, 5))  # what 3.1.5 knows by name (A8)
 
 
 class NotYet(ObError):
@@ -232,8 +233,9 @@ def check_set_usable(p, target_version, passwords):
         if word and word not in passwords:
             raise ObError(OB_OP_NOT_ALLOW, 'set %d: wrong password' % s.set_id, s.path)
     version = p.largest.info['cluster_version']
-    if version < (2 << 32 | 2 << 16 | 60) or target_version and version > target_version:
-        raise ObError(OB_NOT_SUPPORTED, 'set is of version %x, target %x' % (version, target_version), p.largest.path)
+    if version not in RELEASES or target_version and version > target_version:
+        raise ObError(OB_NOT_SUPPORTED, 'set is of cluster version %x, target %x' % (version, target_version),
+                      p.largest.path)
     locality = p.largest.locality()
     if not p.largest.pg_list('sys_pg_list'):
         raise ObError(OB_ERR_UNEXPECTED, 'sys_pg_list is empty', p.largest.inc)
