@@ -1,5 +1,7 @@
 #include "source/observer_choice.h"
 
+#include "base/fault.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -85,7 +87,7 @@ obv_code obv_choice_minors(obv_choice_table *t, size_t *n, int64_t publish_versi
             return obv_fail(err, OBV_E_PG_CHANGED, 0,
                             "index %" PRIu64 ": no minor sstable holds the log from %" PRId64 " to %" PRId64,
                             t[i].key.table_id, t[kept - 1].key.log_ts.end, t[i].key.log_ts.start);
-        reached = t[i].key.versions.snapshot_version >= publish_version;
+        reached = t[i].key.versions.snapshot_version >= publish_version && !OBV_BUG_STRIKES("bug.a3c_minor_beyond");
         t[kept++] = t[i];
     }
     *n = kept;

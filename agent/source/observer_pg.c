@@ -1,4 +1,5 @@
 /* opening a PG: positions, sstables, their metas, and whether all that belongs together */
+#include "base/fault.h"
 #include "source/observer_priv.h"
 
 #include <inttypes.h>
@@ -60,6 +61,13 @@ static obv_code fetch_positions(obv_source_pg *pg, obv_err *err)
     if (code == OBV_OK && (!same_position(x, &m.data) || m.create_timestamp != pg->pg.create_timestamp ||
                            !obv_span_equal(m.partitions, pg->pg.partitions)))
         code = obv_fail(err, OBV_E_PG_CHANGED, 0, "the PG's position moved while its sstables were listed");
+    if (code == OBV_E_PG_CHANGED && OBV_BUG_STRIKES("bug.a3a_position_not_compared")) {
+        code = OBV_OK;
+        const obv_buf first = pg->info;
+        pg->info = later;
+        later = first;
+        pg->pg = m;
+    }
     obv_buf_fini(&later);
     return code;
 }
@@ -170,12 +178,47 @@ static obv_code check_overtaken(obv_source_pg *pg, const obv_observer_table *maj
     return code;
 }
 
+#ifdef OBV_TEST_FAULTS
+/* Seeded bug: the major before the chosen one is kept as well. */
+static obv_code keep_older_major(obv_source_pg *pg, uint32_t partition, const obv_choice_table *t, size_t n,
+                                 obv_err *err)
+{
+    const obv_choice_table *newest = NULL, *older = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!obv_table_type_is_major(t[i].key.type) || t[i].key.versions.snapshot_version > pg->pg.data.publish_version)
+            continue;
+        if (!newest || t[i].key.versions.snapshot_version > newest->key.versions.snapshot_version) {
+            older = newest;
+            newest = &t[i];
+        } else if (!older || t[i].key.versions.snapshot_version > older->key.versions.snapshot_version) {
+            older = &t[i];
+        }
+    }
+    if (!older || !OBV_BUG_STRIKES("bug.a3b_two_majors"))
+        return OBV_OK;
+    obv_observer_table *made = calloc(1, sizeof *made);
+    if (!made)
+        return obv_fail(err, OBV_E_NOMEM, 0, "sstables");
+    made->partition = partition;
+    made->choice = *older;
+    obv_code code = fetch_base_meta(pg, made, err);
+    if (code == OBV_OK)
+        code = keep_table(pg, made, err);
+    if (code != OBV_OK)
+        drop_table(pg, made);
+    return code;
+}
+#else
+#define keep_older_major(pg, partition, t, n, err) OBV_OK
+#endif
+
 /* Chooses among the sstables of one index, with their metas, and keeps the chosen ones. */
 static obv_code add_index(obv_source_pg *pg, uint32_t partition, obv_choice_table *t, size_t n, obv_choice_facts *facts,
                           obv_err *err)
 {
     const int64_t publish = pg->pg.data.publish_version;
     obv_choice_add_listed(facts, t, n, publish);
+    OBV_TRY(keep_older_major(pg, partition, t, n, err));
     obv_choice_table newer;
     OBV_TRY(obv_choice_majors(t, &n, publish, &newer, err));
     const size_t fetched = n;
@@ -199,8 +242,12 @@ static obv_code add_index(obv_source_pg *pg, uint32_t partition, obv_choice_tabl
         code = obv_choice_minors(t, &n, publish, err);
     if (code == OBV_OK && newer.key_bytes.p && !obv_choice_is_whole(t, n, publish))
         code = check_overtaken(pg, made[0], &newer, err);
+    if (code == OBV_OK && n > 1 && obv_table_type_is_minor(t[n - 1].key.type) && OBV_BUG_STRIKES("bug.a3c_minor_short"))
+        n--;
     for (size_t i = 0; i < n && code == OBV_OK; i++) {
         obv_choice_add_chosen(facts, &t[i], publish);
+        if (t[i].key.type == OBV_TABLE_TRANS && OBV_BUG_STRIKES("bug.a3c_no_trans"))
+            continue;
         code = keep_table(pg, *(obv_observer_table **)t[i].owner, err);
         if (code == OBV_OK)
             *(obv_observer_table **)t[i].owner = NULL;
@@ -341,6 +388,8 @@ obv_code obv_observer_open_pg(obv_source *s, const obv_pg_key *key, const obv_ca
         code = read_partitions(pg, &facts, &local);
     if (code == OBV_OK)
         code = obv_choice_check(&facts, &pg->pg.data, &local);
+    if (code == OBV_E_PG_CHANGED && OBV_BUG_STRIKES("bug.a3a_position_not_compared"))
+        code = OBV_OK;
     if (code == OBV_OK)
         code = make_metas(pg, &facts, &local);
     if (code == OBV_OK) {

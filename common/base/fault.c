@@ -98,18 +98,34 @@ bool obv_fault_hit(const char *point)
     return strcmp(action, "error") == 0;
 }
 
-bool obv_fault_bug(const char *name)
+static bool listed(const char *p, const char *name)
 {
-    must_be_known(BUGS, sizeof BUGS / sizeof *BUGS, name);
-    const char *p = getenv("OBV_BUG");
     const size_t n = strlen(name);
-    while (p && *p) {
+    while (*p) {
         const size_t len = strcspn(p, ",");
         if (len == n && strncmp(p, name, n) == 0)
             return true;
         p += len + (p[len] == ',');
     }
     return false;
+}
+
+bool obv_fault_bug(const char *name)
+{
+    must_be_known(BUGS, sizeof BUGS / sizeof *BUGS, name);
+    const char *p = getenv("OBV_BUG");
+    char line[LINE_MAX_BYTES];
+    if (!p || p[0] != '@')
+        return p && listed(p, name);
+    return read_line(p + 1, line) && listed(line, name);
+}
+
+bool obv_fault_bug_strikes(const char *name)
+{
+    const bool on = obv_fault_bug(name);
+    if (on)
+        (void)fprintf(stderr, "seeded bug %s\n", name);
+    return on;
 }
 
 void obv_fault_list(FILE *out)

@@ -64,6 +64,30 @@
     X("test.point", "tests/unit/base/test_fault.c")
 
 #define OBV_FAULT_BUGS(X)                                                                                              \
+    X("bug.a10_doing_result_0", "coordinator/job/backup_files.c: the entry of a running set has result 0")             \
+    X("bug.a2_until_equals_s", "coordinator/job/window.c: the set's snapshot itself is offered and restored")          \
+    X("bug.a3a_position_not_compared", "agent/source/observer_pg.c: the later position goes with the earlier sstables")\
+    X("bug.a3b_two_majors", "agent/source/observer_pg.c: the major before the newest is kept too")                     \
+    X("bug.a3c_minor_beyond", "agent/source/observer_choice.c: minors behind the one that reaches the position stay")  \
+    X("bug.a3c_minor_short", "agent/source/observer_pg.c: the minor that reaches the position is left out")            \
+    X("bug.a3c_no_trans", "agent/source/observer_pg.c: the transaction-state sstables are left out")                   \
+    X("bug.a3d_schema_version_small", "common/format/media/meta_records.c: data_info.schema_version is not raised")    \
+    X("bug.a3f_s_below_l", "coordinator/job/backup_end.c: S lies below what the copies keep versions from")            \
+    X("bug.a5_layout_1", "coordinator/job/backup_files.c: the set says that it is of layout 1")                        \
+    X("bug.a6_sys_pg_missing", "coordinator/cluster/sql_pgs.c: one system PG is in no list")                           \
+    X("bug.a6_tablegroup_missing", "coordinator/cluster/sql_pgs.c: PGs of tablegroups are in no list")                 \
+    X("bug.a7_base_version", "coordinator/job/backup.c: a restored tenant without a merge behind it is taken")         \
+    X("bug.a7_gts", "coordinator/job/checks.c: a tenant with the local timestamp service is taken")                    \
+    X("bug.a7_standby", "coordinator/job/checks.c: a standby is taken")                                                \
+    X("bug.a7_tenant_state", "coordinator/job/checks.c: a tenant that is dropped or restored is taken")                \
+    X("bug.a7_upgrade", "coordinator/job/checks.c: a cluster in upgrade is taken")                                     \
+    X("bug.a8_build_version", "coordinator/cluster/sql_cluster.c: cluster_version is made of build_version")           \
+    X("bug.d19_asks_all_servers", "agent/job/archive_sql.c: the sampling queries name no server")                      \
+    X("bug.d20_alters_source", "coordinator/job/backup.c: a statement on the source that needs more than SELECT")      \
+    X("bug.d21_all_tenants", "coordinator/cluster/sql_pgs.c: tables of all tenants are read through")                  \
+    X("bug.d21_polls_replicas", "coordinator/job/backup_copy.c: replica tables are read with every step")              \
+    X("bug.d22_locality_empty", "coordinator/job/backup_files.c: tenant_locality_info has no locality")                \
+    X("bug.d22_old_names_lost", "coordinator/job/names.c: a renamed tenant's earlier names are left out")              \
     X("bug.drop_block", "agent/job/backup_copy.c: a macroblock is left out of the copy")                               \
     X("bug.wrong_log_range", "agent/job/archive_media.c: one committed log is left out of its block")                  \
     X("bug.wrong_trans_sstable", "agent/job/bugs.c: blocks of a transaction-state sstable are those of another PG")

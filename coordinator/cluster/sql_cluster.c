@@ -1,4 +1,5 @@
 #define OBV_LOG_MOD "cluster"
+#include "base/fault.h"
 #include "base/log.h"
 #include "cluster/sql_priv.h"
 
@@ -140,6 +141,8 @@ static obv_code identity(obv_cluster *c, obv_identity *out, obv_err *err)
     if (!id.name[0] || id.id == 0)
         return obv_fail(err, OBV_E_CORRUPT, 0, "cluster: parameters cluster and cluster_id are not to be seen");
     OBV_TRY(obv_cluster_version(p.version, &id.version, err));
+    if (OBV_BUG_STRIKES("bug.a8_build_version") && strchr(id.build, '_')) /* 3.1.5_<release>: no known release */
+        id.version = UINT64_C(3) << 32 | UINT64_C(1) << 16 | strtoul(strchr(id.build, '_') + 1, NULL, 10);
     *out = id;
     return OBV_OK;
 }

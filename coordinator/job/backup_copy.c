@@ -77,6 +77,18 @@ static obv_code retry_failed(obv_job_ctx *x, const obv_set *set, obv_backup_memo
 
 /* ---- where from */
 
+/*
+ * The replica tables are dear: they are read once a set and tenant, then only after a copy failed (a replica may have
+ * moved) or while a PG has none that could be used, and then once a minute.
+ */
+static void forget_old_replicas(const obv_job_ctx *x, obv_backup_memory *m)
+{
+    const int64_t now = obv_clock_ns(&x->clock);
+    for (size_t i = 0; i < m->count; i++)
+        if (now - m->tenants[i].read_ns > REPLICAS_NS)
+            m->tenants[i].read_ns = 0;
+}
+
 static obv_code replicas_of(obv_job_ctx *x, obv_cluster *c, obv_backup_memory *m, uint64_t tenant,
                             const obv_replicas **out, obv_err *err)
 {
@@ -92,10 +104,9 @@ static obv_code replicas_of(obv_job_ctx *x, obv_cluster *c, obv_backup_memory *m
         m->tenants[i].tenant_id = tenant;
         m->tenants[i].read_ns = 0;
     }
-    const int64_t now = obv_clock_ns(&x->clock);
-    if (m->tenants[i].read_ns == 0 || now - m->tenants[i].read_ns > REPLICAS_NS) {
+    if (m->tenants[i].read_ns == 0 || OBV_BUG_STRIKES("bug.d21_polls_replicas")) {
         OBV_TRY(c->ops->replicas(c, tenant, &m->tenants[i].replicas, err));
-        m->tenants[i].read_ns = now;
+        m->tenants[i].read_ns = obv_clock_ns(&x->clock);
     }
     *out = &m->tenants[i].replicas;
     return OBV_OK;
@@ -216,9 +227,11 @@ static obv_code hand_out(obv_job_ctx *x, obv_cluster *c, const obv_job *job, con
         s->tenant = due.v[i].tenant_id;
         s->pgs[s->n++] = i;
     }
-    if (homeless)
+    if (homeless) {
+        forget_old_replicas(x, m);
         OBV_WARN_EVERY(30, "set %lld: %llu PGs have no usable replica on a host with a living agent",
                        (long long)set->id, (unsigned long long)homeless);
+    }
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(x->s, &tx, err));
     for (size_t i = 0; i < slot_count; i++)

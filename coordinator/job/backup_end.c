@@ -54,6 +54,8 @@ obv_code obv_backup_close(obv_job_ctx *x, obv_cluster *c, const obv_job *job, ob
     int64_t snapshot = later(obv_ctx_now(x), later(all.max_lower_bound, all.max_publish_version));
     for (size_t i = 0; i < t.n; i++)
         snapshot = later(snapshot, t.v[i].schema_version);
+    if (OBV_BUG_STRIKES("bug.a3f_s_below_l"))
+        snapshot = all.max_lower_bound - OBV_US_PER_S;
     for (size_t i = 0; i < t.n; i++)
         OBV_TRY(no_ddl(c, &t.v[i], err));
     if (all.max_schema_version > snapshot)

@@ -1,5 +1,6 @@
 #include "job/backup_files.h"
 
+#include "base/fault.h"
 #include "format/media/info_files.h"
 #include "format/media/meta_records.h"
 #include "job/names.h"
@@ -41,6 +42,9 @@ static obv_code take_tenant(void *ctx, const obv_set_tenant *t, obv_err *err)
     return OBV_OK;
 }
 
+/* Never lower: layouts 1 and 2 can hold no minors and no transaction states. */
+static int layout(void) { return OBV_BUG_STRIKES("bug.a5_layout_1") ? 1 : OBV_COMPATIBLE_V4; }
+
 static bool is_good(const obv_set *s) { return s->status == OBV_SET_GOOD || s->status == OBV_SET_SEALING; }
 
 obv_code obv_backup_replay_start(obv_job_ctx *x, const obv_set *set, uint64_t tenant, int64_t *out, obv_err *err)
@@ -71,7 +75,7 @@ static obv_code data_info(obv_job_ctx *x, const obv_set *s, uint64_t tenant, obv
         .schema_version = t.schema_version,
         .frozen_snapshot_version = s->frozen_snapshot,
         .frozen_schema_version = t.frozen_schema,
-        .compatible = OBV_COMPATIBLE_V4,
+        .compatible = layout(),
         .cluster_version = (int64_t)s->cluster_version,
         .backup_type = OBV_BACKUP_FULL,
         .status = is_good(s)                     ? OBV_EXTERN_SUCCESS
@@ -108,11 +112,13 @@ static obv_code file_info(obv_job_ctx *x, const obv_set *s, uint64_t tenant, obv
     e->output_bytes = sums.bytes_written;
     e->start_time = s->started_at;
     e->end_time = s->ended_at;
-    e->compatible = OBV_COMPATIBLE_V4;
+    e->compatible = layout();
     e->cluster_version = s->cluster_version;
     e->backup_type = OBV_BACKUP_FULL;
     e->status = good ? OBV_SET_SUCCESS : running ? OBV_SET_DOING : OBV_SET_FAILED;
     e->result = good ? 0 : running ? OBV_RESULT_SET_RUNNING : s->result ? s->result : NOT_RUN;
+    if (running && OBV_BUG_STRIKES("bug.a10_doing_result_0"))
+        e->result = 0;
     e->cluster_id = (int64_t)repo.cluster_id;
     (void)snprintf(e->backup_dest, sizeof e->backup_dest, "%s", x->cfg->uri);
     e->data_version = s->data_version;
@@ -298,6 +304,8 @@ static obv_code put_locality(const obv_media_root *root, const obv_set *set, con
     (void)snprintf(l->tenant_name, sizeof l->tenant_name, "%.63s", t->name);
     (void)snprintf(l->locality, sizeof l->locality, "%.4095s", t->locality);
     (void)snprintf(l->primary_zone, sizeof l->primary_zone, "%s", t->primary_zone);
+    if (OBV_BUG_STRIKES("bug.d22_locality_empty"))
+        l->locality[0] = '\0';
     return obv_put_tenant_locality(b, l, err);
 }
 
@@ -311,7 +319,7 @@ static obv_code put_set_info(obv_job_ctx *x, const obv_media_root *root, const o
     obv_buf *b = obv_files_add(out, &path, false, err);
     const obv_set_info e = {.set_id = set->id,
                             .snapshot_version = set->snapshot,
-                            .compatible = OBV_COMPATIBLE_V4,
+                            .compatible = layout(),
                             .pg_count = sums.pgs,
                             .macro_block_count = sums.blocks,
                             .input_bytes = sums.bytes_read,

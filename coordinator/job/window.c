@@ -1,5 +1,6 @@
 #include "job/window.h"
 
+#include "base/fault.h"
 #include "job/backup_files.h"
 #include "state/rounds.h"
 
@@ -37,9 +38,18 @@ static bool pieces_for(const obv_window_set *s, const obv_window_piece *p, size_
     return true;
 }
 
+/*
+ * OceanBase takes UNTIL == S for a restore of the snapshot alone and reads no log at all, but our copies end before S:
+ * what lies between would be lost (docs/decisions/0007).
+ */
+static int64_t first_time(const obv_window_set *s)
+{
+    return OBV_BUG_STRIKES("bug.a2_until_equals_s") ? s->snapshot : s->snapshot + 1;
+}
+
 obv_window obv_window_of(const obv_window_set *s, const obv_window_piece *p, size_t n)
 {
-    obv_window w = {.from = s->snapshot + 1, .to = s->snapshot};
+    obv_window w = {.from = first_time(s), .to = s->snapshot};
     for (size_t i = 0; i < n; i++) {
         size_t f = 0, l = 0;
         if (p[i].available && p[i].checkpoint_ts > w.to && pieces_for(s, p, n, p[i].checkpoint_ts, &f, &l)) {
@@ -72,7 +82,7 @@ obv_code obv_window_choose(const obv_window_set *sets, size_t set_count, const o
                            int64_t at, size_t *set, size_t *first, size_t *last, obv_err *err)
 {
     for (size_t i = set_count; i-- > 0;)
-        if (at > sets[i].snapshot && pieces_for(&sets[i], p, n, at, first, last)) {
+        if (at >= first_time(&sets[i]) && pieces_for(&sets[i], p, n, at, first, last)) {
             *set = i;
             return OBV_OK;
         }

@@ -1,6 +1,7 @@
 #include "format/media/meta_records.h"
 
 #include "base/crc32c.h"
+#include "base/fault.h"
 
 #include <inttypes.h>
 
@@ -27,6 +28,8 @@ static obv_code check_table(const obv_record_table *t, obv_err *err)
 
 static int64_t raised(const obv_pg_meta *pg, int64_t schema_version)
 {
+    if (OBV_BUG_STRIKES("bug.a3d_schema_version_small"))
+        return pg->data.schema_version;
     return pg->data.schema_version > schema_version ? pg->data.schema_version : schema_version;
 }
 
