@@ -115,7 +115,7 @@ obv_code obv_repository_read(obv_store *s, const char *cluster_name, uint64_t cl
         return obv_wrap(err, "%s", key);
     }
     if (strcmp(r.cluster_name, cluster_name) != 0 || r.cluster_id != cluster_id)
-        return obv_fail(err, OBV_E_CONFLICT, 0, "%s belongs to cluster %.100s/%" PRIu64, key, r.cluster_name,
+        return obv_fail(err, OBV_E_CONFIG, 0, "%s belongs to cluster %.100s/%" PRIu64, key, r.cluster_name,
                         r.cluster_id);
     *out = r;
     return OBV_OK;
@@ -127,7 +127,7 @@ obv_code obv_repository_verify(obv_store *s, const char *cluster_name, uint64_t 
     obv_repository r;
     OBV_TRY(obv_repository_read(s, cluster_name, cluster_id, c, &r, err));
     if (uuid && uuid[0] && strcmp(uuid, r.uuid) != 0) {
-        (void)obv_fail(err, OBV_E_CONFLICT, 0, "the destination is repository %s, expected is %s", r.uuid, uuid);
+        (void)obv_fail(err, OBV_E_CONFIG, 0, "the destination is repository %s, expected is %s", r.uuid, uuid);
         return obv_hint(
             err,
             "another destination is mounted here, or the repository was made anew: nothing was "

@@ -26,12 +26,12 @@ OBV_CHECK obv_code obv_repository_prefix(const char *cluster_name, uint64_t clus
 /**
  * Reads and checks the identity.
  * @return OBV_E_NOT_INITIALISED there is none; OBV_E_CORRUPT it cannot be read as one; OBV_E_UNSUPPORTED a newer
- *         format; OBV_E_CONFLICT it names another cluster than its place
+ *         format; OBV_E_CONFIG it names another cluster than its place
  */
 OBV_CHECK obv_code obv_repository_read(obv_store *s, const char *cluster_name, uint64_t cluster_id, const obv_cancel *c,
                                        obv_repository *out, obv_err *err);
 
-/** As read, and the uuid must be @p uuid (NULL or "": any): OBV_E_CONFLICT otherwise. Before the first write of a task.
+/** As read, and the uuid must be @p uuid (NULL or "": any): OBV_E_CONFIG otherwise. Before the first write of a task.
  */
 OBV_CHECK obv_code obv_repository_verify(obv_store *s, const char *cluster_name, uint64_t cluster_id, const char *uuid,
                                          const obv_cancel *c, obv_repository *out, obv_err *err);

@@ -232,9 +232,10 @@ static obv_code end_batch(obv_turn *t, const obv_task_report *r, bool *wait, obv
     obv_err e = r->error;
     if (e.code == OBV_OK)
         (void)obv_fail(&e, OBV_E_INTERNAL, 0, "its batch ended without a word about this PG");
-    return obv_db_run(obv_state_db(t->reg->s), err,
-                      "UPDATE pgs SET state = 3, code = ?, sys = ?, message = ? WHERE task_uid = ? AND state = 1",
-                      obv_db_i(e.code), obv_db_i(e.sys), obv_db_s(e.msg), obv_db_s(r->uid));
+    return obv_db_run(
+        obv_state_db(t->reg->s), err,
+        "UPDATE pgs SET state = 3, code = ?, sys = ?, message = ?, hint = ? WHERE task_uid = ? AND state = 1",
+        obv_db_i(e.code), obv_db_i(e.sys), obv_db_s(e.msg), obv_db_s(e.hint), obv_db_s(r->uid));
 }
 
 obv_code obv_turn_task(obv_turn *t, const obv_task_report *r, obv_err *err)

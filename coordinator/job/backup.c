@@ -250,7 +250,8 @@ static obv_code one_step(obv_job_ctx *x, const obv_job *job, obv_backup_memory *
     }
     OBV_TRY(obv_set_get(x->s, job->ref, &set, err));
     if (strcmp(job->phase, "CLEANUP") == 0)
-        return obv_backup_cleanup(x, job, &set, err);
+        return obv_backup_cleanup(x, job, &set, m, err);
+    OBV_TRY(obv_check_destination(x, &m->no_destination_ns, err));
     if ((strcmp(job->phase, "SCHEDULE") == 0 || strcmp(job->phase, "GENERATE") == 0) && obv_backup_overdue(x, job))
         return obv_fail(err, OBV_E_LIMIT, 0, "no agent stored the files of %s in %u s", job->phase,
                         x->cfg->step_s * OBV_BACKUP_STALL_STEPS);

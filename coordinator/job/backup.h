@@ -28,6 +28,7 @@ typedef struct obv_backup_memory {
     /* what the copy had done when it last moved */
     int64_t moved_set, moved_ns, done;
     uint64_t bytes;
+    int64_t no_destination_ns; /* since when no agent can store anything; 0: one can */
 } obv_backup_memory;
 
 /** Tenants' lists are made and stored; moves to DOING. */
@@ -38,7 +39,8 @@ OBV_CHECK obv_code obv_backup_copy(obv_job_ctx *x, obv_cluster *c, const obv_job
 /** Fixes S, and moves to METAS; or fails the set when there was DDL. */
 OBV_CHECK obv_code obv_backup_close(obv_job_ctx *x, obv_cluster *c, const obv_job *job, obv_set *set, obv_err *err);
 OBV_CHECK obv_code obv_backup_metas(obv_job_ctx *x, const obv_job *job, obv_set *set, obv_err *err);
-OBV_CHECK obv_code obv_backup_cleanup(obv_job_ctx *x, const obv_job *job, obv_set *set, obv_err *err);
+OBV_CHECK obv_code obv_backup_cleanup(obv_job_ctx *x, const obv_job *job, obv_set *set, obv_backup_memory *m,
+                                      obv_err *err);
 /** The set is FAILED for this reason: its entries are rewritten, then the job ends. */
 OBV_CHECK obv_code obv_backup_fail(obv_job_ctx *x, const obv_job *job, const obv_err *why, obv_err *err);
 

@@ -9,6 +9,7 @@
 
 #define RETRIES_MAX 64u
 #define CORRUPT_RETRIES 3u /* a damaged block on one replica: others may be sound */
+#define IO_RETRIES 3u      /* a failed fsync: the objects are made anew from the source, maybe by another host */
 #define BACKOFF_MAX_S 30
 #define DUE_MAX 4096u
 #define FAILED_MAX 1024u
@@ -36,8 +37,11 @@ static bool worth_retrying(const obv_pg_copy *p)
     const obv_code c = p->error.code;
     if (c == OBV_E_CORRUPT)
         return p->retries < CORRUPT_RETRIES;
-    return p->retries < RETRIES_MAX && (OBV_IS_RETRYABLE(c) || c == OBV_E_PG_CHANGED || c == OBV_E_PG_GONE ||
-                                        c == OBV_E_PRECONDITION || c == OBV_E_CANCELLED || c == OBV_E_FENCED);
+    if (c == OBV_E_IO)
+        return p->retries < IO_RETRIES;
+    return p->retries < RETRIES_MAX &&
+           (OBV_IS_RETRYABLE(c) || c == OBV_E_PG_CHANGED || c == OBV_E_PG_GONE || c == OBV_E_PRECONDITION ||
+            c == OBV_E_CANCELLED || c == OBV_E_FENCED || c == OBV_E_NOT_INITIALISED);
 }
 
 static obv_code retry_failed(obv_job_ctx *x, const obv_set *set, obv_backup_memory *m, obv_err *err)

@@ -2,6 +2,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "job/backup.h"
+#include "job/checks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -248,10 +249,12 @@ obv_code obv_backup_fail(obv_job_ctx *x, const obv_job *job, const obv_err *why,
     return OBV_OK;
 }
 
-static obv_code end_failed(obv_job_ctx *x, const obv_job *job, obv_err *err)
+static obv_code end_failed(obv_job_ctx *x, const obv_job *job, obv_backup_memory *m, obv_err *err)
 {
     bool queued = false, done = false;
-    const obv_code code = obv_files_look(x, job->id, "failed", &queued, &done, err);
+    obv_code code = obv_files_look(x, job->id, "failed", &queued, &done, err);
+    if (code == OBV_OK && !done)
+        code = obv_check_destination(x, &m->no_destination_ns, err);
     if (code == OBV_OK && !done && obv_ctx_now(x) - job->phase_at < (int64_t)x->cfg->step_s * OBV_US_PER_S)
         return OBV_OK;
     if (!done) /* the lists are whole again with the next backup: they are always written from here */
@@ -259,12 +262,14 @@ static obv_code end_failed(obv_job_ctx *x, const obv_job *job, obv_err *err)
     return obv_job_end(x->s, job->id, "CLEANUP", &job->result, obv_ctx_now(x), err);
 }
 
-obv_code obv_backup_cleanup(obv_job_ctx *x, const obv_job *job, obv_set *set, obv_err *err)
+obv_code obv_backup_cleanup(obv_job_ctx *x, const obv_job *job, obv_set *set, obv_backup_memory *m, obv_err *err)
 {
     bool queued = false, done = false;
     if (set->status == OBV_SET_BAD)
-        return end_failed(x, job, err);
-    const obv_code code = obv_files_look(x, job->id, "final", &queued, &done, err);
+        return end_failed(x, job, m, err);
+    obv_code code = obv_files_look(x, job->id, "final", &queued, &done, err);
+    if (code == OBV_OK && !done)
+        code = obv_check_destination(x, &m->no_destination_ns, err);
     if (code != OBV_OK && !OBV_IS_RETRYABLE(code))
         return obv_backup_fail(x, job, err, err);
     OBV_TRY(code);

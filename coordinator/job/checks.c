@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WRONG_PLACE_S 20 /* another repository, a right that is missing */
+#define NO_PLACE_S 120   /* an unmounted file system may be mounted again */
+
 obv_code obv_check_alone(obv_job_ctx *x, obv_job_kind kind, const char *run_key, obv_err *err)
 {
     obv_job busy;
@@ -70,9 +73,26 @@ obv_code obv_check_tenants(obv_cluster *c, obv_tenants *out, obv_err *err)
     return kept ? OBV_OK : obv_fail(err, OBV_E_PRECONDITION, 0, "the cluster has no user tenant");
 }
 
+/* Why a living agent cannot use the destination: what will not pass by itself comes first. OBV_OK: no agent says. */
+static obv_code why_not(const obv_live_agent *a, size_t n, obv_err *err)
+{
+    const obv_live_agent *told = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const obv_code code = a[i].hello.repository_error.code;
+        if (!a[i].alive || code == OBV_OK)
+            continue;
+        if (!told || (OBV_IS_RETRYABLE(told->hello.repository_error.code) && !OBV_IS_RETRYABLE(code)))
+            told = &a[i];
+    }
+    if (!told)
+        return OBV_OK;
+    *err = told->hello.repository_error;
+    return obv_wrap(err, "agent %s cannot use the destination", told->hello.agent_id);
+}
+
 obv_code obv_check_agents(obv_job_ctx *x, bool repository, obv_err *err)
 {
-    obv_live_agent *a = calloc(OBV_AGENTS_MAX, sizeof *a);
+    OBV_AUTO(obv_freep) obv_live_agent *a = calloc(OBV_AGENTS_MAX, sizeof *a);
     if (!a)
         return obv_fail(err, OBV_E_NOMEM, 0, "agents");
     const size_t n = obv_registry_agents(x->reg, a, OBV_AGENTS_MAX);
@@ -81,10 +101,39 @@ obv_code obv_check_agents(obv_job_ctx *x, bool repository, obv_err *err)
         good = good || (a[i].alive && (a[i].known || !repository));
         soon = soon || (a[i].alive && OBV_IS_RETRYABLE(a[i].hello.repository_error.code));
     }
-    free(a);
     if (good)
         return OBV_OK;
     const char *what = repository ? "no living agent sees the repository" : "no agent is connected";
-    return soon ? obv_fail(err, OBV_E_NOT_READY, 0, "%s yet: it or the coordinator has just started", what)
-                : obv_fail(err, OBV_E_PRECONDITION, 0, "%s: look at `obvault agent list`", what);
+    if (soon)
+        return obv_fail(err, OBV_E_NOT_READY, 0, "%s yet: it or the coordinator has just started", what);
+    OBV_TRY(why_not(a, n, err));
+    return obv_fail(err, OBV_E_PRECONDITION, 0, "%s: look at `obvault agent list`", what);
+}
+
+obv_code obv_check_destination(obv_job_ctx *x, int64_t *since_ns, obv_err *err)
+{
+    OBV_AUTO(obv_freep) obv_live_agent *a = calloc(OBV_AGENTS_MAX, sizeof *a);
+    obv_err why = {0};
+    bool good = false;
+    if (!a)
+        return obv_fail(err, OBV_E_NOMEM, 0, "agents");
+    const size_t n = obv_registry_agents(x->reg, a, OBV_AGENTS_MAX);
+    for (size_t i = 0; i < n; i++)
+        good = good || (a[i].alive && a[i].known);
+    if (good || why_not(a, n, &why) == OBV_OK) {
+        *since_ns = 0;
+        return OBV_OK;
+    }
+    const int64_t now = obv_clock_ns(&x->clock);
+    if (*since_ns == 0)
+        *since_ns = now;
+    const int64_t limit_s = OBV_IS_RETRYABLE(why.code)          ? (int64_t)x->cfg->step_s
+                            : why.code == OBV_E_NOT_INITIALISED ? NO_PLACE_S
+                                                                : WRONG_PLACE_S;
+    if (now - *since_ns < limit_s * OBV_NS_PER_S)
+        return OBV_OK;
+    *err = why;
+    if (OBV_IS_RETRYABLE(err->code))
+        err->code = OBV_E_IO; /* it was waited for long enough */
+    return err->code;
 }

@@ -3,7 +3,7 @@
 #define COLUMNS                                                                                                        \
     "set_id, tenant_id, table_id, part_id, assist, pass, state, task_uid, task_id, agent_id, retries, not_before,"     \
     " code, sys, message, blocks, blocks_stored, bytes_read, bytes_written, partitions, last_submit_ts,"               \
-    " last_replay_log_id, publish_version, lower_bound, schema_version, meta_offset, meta_length FROM pgs "
+    " last_replay_log_id, publish_version, lower_bound, schema_version, meta_offset, meta_length, hint FROM pgs "
 
 static void read_pg(const obv_rows *r, obv_pg_copy *p)
 {
@@ -33,6 +33,7 @@ static void read_pg(const obv_rows *r, obv_pg_copy *p)
     obv_rows_copy(r, 7, p->task_uid, sizeof p->task_uid);
     obv_rows_copy(r, 9, p->agent_id, sizeof p->agent_id);
     obv_rows_copy(r, 14, p->error.msg, sizeof p->error.msg);
+    obv_rows_copy(r, 27, p->error.hint, sizeof p->error.hint);
 }
 
 obv_code obv_pg_copy_add(obv_state *s, int64_t set_id, uint64_t tenant, const obv_pg_key *keys, size_t n, obv_err *err)
@@ -71,17 +72,19 @@ obv_code obv_pg_copy_save(obv_state *s, const obv_pg_copy *p, obv_err *err)
     OBV_TRY(obv_db_run(
         obv_state_db(s), err,
         "UPDATE pgs SET state = ?, task_uid = ?, task_id = ?, agent_id = ?, retries = ?, not_before = ?, code = ?,"
-        " sys = ?, message = ?, blocks = ?, blocks_stored = ?, bytes_read = ?, bytes_written = ?, partitions = ?,"
+        " sys = ?, message = ?, hint = ?, blocks = ?, blocks_stored = ?, bytes_read = ?, bytes_written = ?, partitions "
+        "= ?,"
         " last_submit_ts = ?, last_replay_log_id = ?, publish_version = ?, lower_bound = ?, schema_version = ?,"
         " meta_offset = ?, meta_length = ? WHERE set_id = ? AND tenant_id = ? AND table_id = ? AND partition_id = ?"
         " AND pass = ?",
         obv_db_i(p->state), obv_db_s(p->task_uid), obv_db_i(p->task_id), obv_db_s(p->agent_id), obv_db_i(p->retries),
         obv_db_i(p->not_before), obv_db_i(p->error.code), obv_db_i(p->error.sys), obv_db_s(p->error.msg),
-        obv_db_u(p->blocks), obv_db_u(p->blocks_stored), obv_db_u(p->bytes_read), obv_db_u(p->bytes_written),
-        obv_db_i(p->partitions), obv_db_i(p->last_submit_ts), obv_db_u(p->last_replay_log_id),
-        obv_db_i(p->publish_version), obv_db_i(p->lower_bound), obv_db_i(p->schema_version), obv_db_i(p->meta_offset),
-        obv_db_i(p->meta_length), obv_db_i(p->set_id), obv_db_u(p->tenant_id), obv_db_u(p->key.table_id),
-        obv_db_i(obv_pg_key_partition_id(&p->key)), obv_db_i(p->pass)));
+        obv_db_s(p->error.hint), obv_db_u(p->blocks), obv_db_u(p->blocks_stored), obv_db_u(p->bytes_read),
+        obv_db_u(p->bytes_written), obv_db_i(p->partitions), obv_db_i(p->last_submit_ts),
+        obv_db_u(p->last_replay_log_id), obv_db_i(p->publish_version), obv_db_i(p->lower_bound),
+        obv_db_i(p->schema_version), obv_db_i(p->meta_offset), obv_db_i(p->meta_length), obv_db_i(p->set_id),
+        obv_db_u(p->tenant_id), obv_db_u(p->key.table_id), obv_db_i(obv_pg_key_partition_id(&p->key)),
+        obv_db_i(p->pass)));
     return obv_state_commit(&tx, err);
 }
 

@@ -83,5 +83,8 @@ static const char V1[] =
     " issued_at INTEGER NOT NULL DEFAULT 0, last_job_id INTEGER NOT NULL DEFAULT 0,"
     " info TEXT NOT NULL DEFAULT '');";
 
-const char *const OBV_STATE_MIGRATIONS[] = {V1};
+/* the agent's hint of why a PG failed */
+static const char V2[] = "ALTER TABLE pgs ADD COLUMN hint TEXT;";
+
+const char *const OBV_STATE_MIGRATIONS[] = {V1, V2};
 const size_t OBV_STATE_MIGRATION_COUNT = sizeof OBV_STATE_MIGRATIONS / sizeof *OBV_STATE_MIGRATIONS;

@@ -225,7 +225,7 @@ static bool says_no_storage(void) { return co.repository_code == OBV_E_NOT_FOUND
 static bool says_not_initialised(void) { return co.repository_code == OBV_E_NOT_INITIALISED; }
 static bool has_repository(void) { return co.uuid[0] != '\0'; }
 static bool has_no_repository(void) { return co.uuid[0] == '\0'; }
-static bool says_other_repository(void) { return co.repository_code == OBV_E_CONFLICT; }
+static bool says_other_repository(void) { return co.repository_code == OBV_E_CONFIG; }
 static bool ended(void) { return co.held && co.state != OBVAULT__V1__TASK_STATE__TASK_RUNNING; }
 static bool not_held(void) { return !co.held; }
 

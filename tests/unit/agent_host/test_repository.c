@@ -52,7 +52,7 @@ static void an_initialised_repository_reads_back(void **state)
     assert_int_equal(obv_repository_verify(b->store, "obshop", 7, made.uuid, NULL, NULL, &err), OBV_OK);
     assert_int_equal(
         obv_repository_verify(b->store, "obshop", 7, "00000000-0000-4000-8000-000000000000", NULL, NULL, &err),
-        OBV_E_CONFLICT);
+        OBV_E_CONFIG);
     assert_non_null(strstr(err.msg, made.uuid));
     assert_int_equal(obv_repository_verify(b->store, "other", 7, NULL, NULL, NULL, &err), OBV_E_NOT_INITIALISED);
 }
@@ -99,7 +99,7 @@ static void an_identity_that_is_none_is_not_taken_for_one(void **state)
         {"bad uuid", "{\"format_version\":1,\"uuid\":\"x\",\"profile\":\"native\",\"cluster_name\":\"obshop\",\"cluster_id\":7,"
                      "\"created_at\":1,\"capabilities\":7}", OBV_E_CORRUPT},
         {"other cluster", "{\"format_version\":1,\"uuid\":\"11111111-2222-4333-8444-555555555555\",\"profile\":\"native\","
-                          "\"cluster_name\":\"obshop\",\"cluster_id\":8,\"created_at\":1,\"capabilities\":7}", OBV_E_CONFLICT},
+                          "\"cluster_name\":\"obshop\",\"cluster_id\":8,\"created_at\":1,\"capabilities\":7}", OBV_E_CONFIG},
         {"unknown member", "{\"format_version\":1,\"uuid\":\"11111111-2222-4333-8444-555555555555\",\"profile\":\"native\","
                            "\"cluster_name\":\"obshop\",\"cluster_id\":7,\"created_at\":1,\"capabilities\":7,\"x\":1}", OBV_E_CORRUPT},
     };

@@ -91,6 +91,7 @@ static obv_code copy_pg(void *ctx, const obv_pg_copy *p, obv_err *err)
     (void)snprintf(r->task_uid, sizeof r->task_uid, "%s", d->t->t.uid);
     if (a->fail_next_pg != OBV_OK) {
         (void)obv_fail(&r->error, a->fail_next_pg, 0, "made to fail");
+        (void)obv_hint(&r->error, "the agent's own hint");
         a->fail_next_pg = OBV_OK;
     }
     if (a->behind && !leads(a, &p->key))
@@ -244,7 +245,8 @@ void world_agent_call(world_agent *a)
     obv_turn turn;
     obv_archive_page_out page;
     a->hello.seq++;
-    (void)snprintf(a->hello.repository_uuid, sizeof a->hello.repository_uuid, "%s", a->w->media_uuid);
+    (void)snprintf(a->hello.repository_uuid, sizeof a->hello.repository_uuid, "%s",
+                   a->hello.repository_error.code == OBV_OK ? a->w->media_uuid : "");
     if (obv_turn_begin(a->w->registry, &a->hello, &turn, &err) != OBV_OK) {
         obv_turn_drop(&turn);
         print_message("agent %s: %s\n", a->hello.agent_id, err.msg);

@@ -1,0 +1,176 @@
+/* What a running set makes of a destination that is not there, is another one, or fails now and then */
+#include "coordinator/world.h"
+#include "job/backup.h"
+#include "job/checks.h"
+#include "test.h"
+
+#include <string.h>
+
+static void begin(world *w)
+{
+    world_begin(w);
+    world_repo_init(w);
+    (void)world_archive(w);
+    const int64_t at = w->now_us;
+    world_run(w, 200, world_archive_has, &at);
+}
+
+static void away(world *w, obv_code code, const char *why)
+{
+    for (size_t i = 0; i < WORLD_HOSTS; i++) {
+        (void)obv_fail(&w->agents[i].hello.repository_error, code, 0, "%s", why);
+        (void)obv_hint(&w->agents[i].hello.repository_error, "mount the right one");
+    }
+}
+
+static void back(world *w)
+{
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w->agents[i].hello.repository_error = (obv_err){0};
+}
+
+static void turns(world *w, double seconds)
+{
+    for (int i = 0; i < (int)(seconds * 5); i++)
+        world_turn(w);
+}
+
+static obv_job now(world *w, const obv_job *j)
+{
+    obv_job out;
+    obv_err err = {0};
+    assert_int_equal(obv_job_get(w->state, j->id, &out, &err), OBV_OK);
+    return out;
+}
+
+static obv_job ended(world *w, const obv_job *j, double within_s)
+{
+    world_run(w, (size_t)(within_s * 5), world_job_ended, j->id);
+    return now(w, j);
+}
+
+static void another_repository_ends_the_set_soon(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    const obv_job j = world_backup(&w);
+    away(&w, OBV_E_CONFIG, "the destination is another repository");
+    turns(&w, 10);
+    assert_int_equal(now(&w, &j).status, OBV_JOB_RUNNING); /* a mount may be under way */
+    const obv_job e = ended(&w, &j, 60);
+    assert_int_equal(e.status, OBV_JOB_FAILED);
+    assert_int_equal(e.result.code, OBV_E_CONFIG);
+    assert_non_null(strstr(e.result.msg, "another repository"));
+    assert_non_null(strstr(e.result.msg, w.agents[0].hello.agent_id));
+    assert_string_equal(e.result.hint, "mount the right one");
+    back(&w);
+    turns(&w, 1);
+    const obv_job next = world_backup(&w);
+    assert_int_equal(ended(&w, &next, 120).status, OBV_JOB_SUCCESS);
+    world_end(&w);
+}
+
+static void an_unmounted_destination_is_waited_for(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    w.settings.step_s = 600;
+    const obv_job j = world_backup(&w);
+    away(&w, OBV_E_NOT_INITIALISED, "no repository");
+    turns(&w, 100);
+    assert_int_equal(now(&w, &j).status, OBV_JOB_RUNNING);
+    back(&w);
+    assert_int_equal(ended(&w, &j, 120).status, OBV_JOB_SUCCESS);
+    world_end(&w);
+}
+
+static void an_unmounted_destination_is_not_waited_for_for_ever(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    w.settings.step_s = 600; /* not what ends it */
+    const obv_job j = world_backup(&w);
+    away(&w, OBV_E_NOT_INITIALISED, "no repository");
+    const obv_job e = ended(&w, &j, 300);
+    assert_int_equal(e.result.code, OBV_E_NOT_INITIALISED);
+    world_end(&w);
+}
+
+static void one_agent_that_sees_it_is_enough(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    away(&w, OBV_E_CONFIG, "the destination is another repository");
+    w.agents[1].hello.repository_error = (obv_err){0};
+    const obv_job j = world_backup(&w);
+    assert_int_equal(ended(&w, &j, 120).status, OBV_JOB_SUCCESS);
+    world_end(&w);
+}
+
+static void a_start_is_refused_with_the_agent_s_reason(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    away(&w, OBV_E_DENIED, "Permission denied");
+    w.mono_ns += 100 * OBV_NS_PER_S; /* every agent has had time to call */
+    turns(&w, 1);
+    assert_int_equal(obv_backup_begin(&w.ctx[OBV_JOB_BACKUP], &w.cluster.base, "", &j, &err), OBV_E_DENIED);
+    assert_non_null(strstr(err.msg, "Permission denied"));
+    assert_string_equal(err.hint, "mount the right one");
+    away(&w, OBV_E_STALE, "mounted anew");
+    turns(&w, 1);
+    assert_int_equal(obv_backup_begin(&w.ctx[OBV_JOB_BACKUP], &w.cluster.base, "", &j, &err), OBV_E_NOT_READY);
+    world_end(&w);
+}
+
+static void the_agent_s_hint_reaches_the_operator(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    w.agents[0].fail_next_pg = OBV_E_DENIED;
+    const obv_job j = world_backup(&w);
+    const obv_job e = ended(&w, &j, 120);
+    assert_int_equal(e.result.code, OBV_E_DENIED);
+    assert_string_equal(e.result.hint, "the agent's own hint");
+    world_end(&w);
+}
+
+static void an_io_error_is_tried_again_and_not_for_ever(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    w.agents[0].fail_next_pg = OBV_E_IO;
+    const obv_job j = world_backup(&w);
+    assert_int_equal(ended(&w, &j, 120).status, OBV_JOB_SUCCESS);
+    const obv_job k = world_backup(&w);
+    for (int i = 0; i < 600 && now(&w, &k).status == OBV_JOB_RUNNING; i++) {
+        for (size_t a = 0; a < WORLD_HOSTS; a++)
+            w.agents[a].fail_next_pg = OBV_E_IO;
+        world_turn(&w);
+    }
+    assert_int_equal(now(&w, &k).result.code, OBV_E_IO);
+    world_end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(another_repository_ends_the_set_soon),
+        cmocka_unit_test(an_unmounted_destination_is_waited_for),
+        cmocka_unit_test(an_unmounted_destination_is_not_waited_for_for_ever),
+        cmocka_unit_test(one_agent_that_sees_it_is_enough),
+        cmocka_unit_test(a_start_is_refused_with_the_agent_s_reason),
+        cmocka_unit_test(the_agent_s_hint_reaches_the_operator),
+        cmocka_unit_test(an_io_error_is_tried_again_and_not_for_ever),
+    };
+    return cmocka_run_group_tests_name("coordinator.destination", tests, NULL, NULL);
+}
