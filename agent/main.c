@@ -25,6 +25,9 @@ enum {
     KEY_FAULTS,
     KEY_UUID,
     KEY_ADOPT,
+    KEY_SET,
+    KEY_DEPTH,
+    KEY_OUTPUT,
     READ_AHEAD_BLOCKS = 8,
     STOP_MAX_S = 30,
 };
@@ -48,7 +51,30 @@ static const struct argp_option OPTIONS[] = {
 #endif
     {"uuid", KEY_UUID, "UUID", 0, "local repo init: the uuid to give", 1},
     {"adopt", KEY_ADOPT, NULL, 0, "local repo check: take the repository that is there now for this agent's", 1},
+    {"set", KEY_SET, "N", 0, "local verify: only this backup set, without the log archive", 1},
+    {"depth", KEY_DEPTH, "lists|deep", 0,
+     "local verify: deep (default) reads every byte, lists leaves out blocks and log", 1},
+    {"output", KEY_OUTPUT, "text|json", 0, "local verify: text, or JSON lines", 1},
     {0}};
+
+/* A decimal number above 0; 0 if it is none. */
+static int64_t positive(const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    const long long v = strtoll(text, &end, 10);
+    return errno != 0 || end == text || *end != '\0' || v < 0 ? 0 : v;
+}
+
+/* True for the first word, false for the second; anything else ends the program. */
+static bool one_of(const char *arg, const char *yes, const char *no, const struct argp_state *state, const char *option)
+{
+    if (strcmp(arg, yes) == 0)
+        return true;
+    if (strcmp(arg, no) != 0)
+        argp_error(state, "%s takes %s or %s, not \"%s\"", option, yes, no, arg);
+    return false;
+}
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -72,6 +98,17 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_ADOPT:
         o->local.adopt = true;
         return 0;
+    case KEY_SET:
+        o->local.set_id = positive(arg);
+        if (o->local.set_id == 0)
+            argp_error(state, "--set takes the number of a set, not \"%s\"", arg);
+        return 0;
+    case KEY_DEPTH:
+        o->local.lists_only = one_of(arg, "lists", "deep", state, "--depth");
+        return 0;
+    case KEY_OUTPUT:
+        o->local.json = one_of(arg, "json", "text", state, "--output");
+        return 0;
     case ARGP_KEY_ARG:
         if (o->word_count == sizeof o->words / sizeof *o->words)
             argp_error(state, "too many words");
@@ -82,10 +119,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
+/* c NULL: two words. */
 static bool words_are(const struct options *o, const char *a, const char *b, const char *c)
 {
-    return o->word_count == 3 && strcmp(o->words[0], a) == 0 && strcmp(o->words[1], b) == 0 &&
-           strcmp(o->words[2], c) == 0;
+    return o->word_count == (c ? 3 : 2) && strcmp(o->words[0], a) == 0 && strcmp(o->words[1], b) == 0 &&
+           (!c || strcmp(o->words[2], c) == 0);
 }
 
 static int fail_with(const obv_err *e)
@@ -206,6 +244,9 @@ static int run(const struct options *o)
     } else if (words_are(o, "local", "repo", "check")) {
         if (obv_local_repo_check(&cfg, &o->local, &err) != OBV_OK)
             exit_code = fail_with(&err);
+    } else if (words_are(o, "local", "verify", NULL)) {
+        if (obv_local_verify(&cfg, &o->local, &exit_code, &err) != OBV_OK)
+            exit_code = fail_with(&err);
     } else if (o->word_count == 0) {
         exit_code = serve(&cfg);
     } else {
@@ -220,7 +261,7 @@ int main(int argc, char **argv)
 {
     static const struct argp ARGP = {.options = OPTIONS,
                                      .parser = parse_option,
-                                     .args_doc = "\nlocal repo init\nlocal repo check",
+                                     .args_doc = "\nlocal repo init\nlocal repo check\nlocal verify",
                                      .doc = "Archives log and copies data of the OBServer on this host."};
     struct options o = {.config = "/etc/obvault/agent.yaml"};
     argp_err_exit_status = 2;

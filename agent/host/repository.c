@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/sha256.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -17,8 +18,8 @@
 
 enum { KEY_MAX = 512 };
 
-static const char *const KEYS[] = {"format_version", "uuid",       "profile",     "cluster_name",
-                                   "cluster_id",     "created_at", "capabilities"};
+static const char *const KEYS[] = {"format_version", "uuid",       "profile",      "cluster_name",
+                                   "cluster_id",     "created_at", "capabilities", "sha256"};
 
 obv_code obv_repository_prefix(const char *cluster_name, uint64_t cluster_id, char *out, size_t cap, obv_err *err)
 {
@@ -68,6 +69,39 @@ static obv_code copy_text(const obv_json_node *root, const char *key, char *out,
     return OBV_OK;
 }
 
+/* All members but the last, which is the digest of the text before it: no byte of the identity can turn unseen. */
+static obv_code emit(const obv_repository *r, obv_buf *out, obv_err *err)
+{
+    const size_t start = out->len;
+    uint8_t digest[OBV_SHA256_LEN];
+    char hex[OBV_SHA256_HEX_LEN];
+    obv_json w = obv_json_to(out);
+    obv_json_object(&w, NULL);
+    obv_json_u64(&w, "format_version", OBV_REPOSITORY_FORMAT);
+    obv_json_str(&w, "uuid", r->uuid);
+    obv_json_str(&w, "profile", r->profile);
+    obv_json_str(&w, "cluster_name", r->cluster_name);
+    obv_json_u64(&w, "cluster_id", r->cluster_id);
+    obv_json_i64(&w, "created_at", r->created_at_us);
+    obv_json_u64(&w, "capabilities", r->capabilities);
+    OBV_TRY(obv_buf_check(out, "identity", err));
+    OBV_TRY(obv_sha256_of(obv_span_of(out->data + start, out->len - start), digest, err));
+    obv_json_str(&w, "sha256", obv_hex(obv_span_of(digest, sizeof digest), hex));
+    obv_json_end(&w);
+    obv_json_line(&w);
+    return obv_buf_check(out, "identity", err);
+}
+
+/* The text must be what emit makes of its values, byte for byte. */
+static obv_code check_exact(const obv_repository *r, obv_span text, obv_err *err)
+{
+    OBV_AUTO(obv_buf_fini) obv_buf want = obv_buf_heap(IDENTITY_MAX);
+    OBV_TRY(emit(r, &want, err));
+    if (!obv_span_equal(text, obv_buf_span(&want)))
+        return obv_fail(err, OBV_E_CORRUPT, 0, "it does not fit its digest: bytes of it were changed");
+    return OBV_OK;
+}
+
 static obv_code parse(obv_span text, obv_repository *out, obv_err *err)
 {
     OBV_AUTO(obv_json_freep) obv_json_doc *doc = NULL;
@@ -90,8 +124,21 @@ static obv_code parse(obv_span text, obv_repository *out, obv_err *err)
     if (!is_uuid(r.uuid))
         return obv_fail(err, OBV_E_CORRUPT, 0, "uuid \"%s\" is none", r.uuid);
     r.capabilities = (uint32_t)caps;
+    if (r.capabilities != caps)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "capabilities %" PRIu64, caps);
+    OBV_TRY(check_exact(&r, text, err));
     *out = r;
     return OBV_OK;
+}
+
+obv_code obv_repository_parse(obv_span text, obv_repository *out, obv_err *err)
+{
+    const obv_code code = parse(text, out, err);
+    if (code != OBV_E_NOT_FOUND)
+        return code;
+    if (err)
+        err->code = OBV_E_CORRUPT; /* a member, not the object */
+    return OBV_E_CORRUPT;
 }
 
 obv_code obv_repository_read(obv_store *s, const char *cluster_name, uint64_t cluster_id, const obv_cancel *c,
@@ -108,12 +155,8 @@ obv_code obv_repository_read(obv_store *s, const char *cluster_name, uint64_t cl
         return obv_fail(err, OBV_E_CORRUPT, 0, "%s is larger than an identity can be", key);
     if (code != OBV_OK)
         return code;
-    const obv_code parsed = parse(obv_buf_span(&text), &r, err);
-    if (parsed != OBV_OK) {
-        if (parsed == OBV_E_NOT_FOUND && err)
-            err->code = OBV_E_CORRUPT; /* a member, not the object */
+    if (obv_repository_parse(obv_buf_span(&text), &r, err) != OBV_OK)
         return obv_wrap(err, "%s", key);
-    }
     if (strcmp(r.cluster_name, cluster_name) != 0 || r.cluster_id != cluster_id)
         return obv_fail(err, OBV_E_CONFIG, 0, "%s belongs to cluster %.100s/%" PRIu64, key, r.cluster_name,
                         r.cluster_id);
@@ -156,22 +199,6 @@ static obv_code refuse_foreign_tree(obv_store *s, const char *prefix, const obv_
     (void)obv_fail(err, OBV_E_PRECONDITION, 0, "%s was written by somebody else: %.300s is there, but no identity",
                    prefix, found);
     return obv_hint(err, "a tree that OceanBase or another tool wrote is never taken over: choose an empty folder");
-}
-
-static obv_code emit(const obv_repository *r, obv_buf *out, obv_err *err)
-{
-    obv_json w = obv_json_to(out);
-    obv_json_object(&w, NULL);
-    obv_json_u64(&w, "format_version", OBV_REPOSITORY_FORMAT);
-    obv_json_str(&w, "uuid", r->uuid);
-    obv_json_str(&w, "profile", r->profile);
-    obv_json_str(&w, "cluster_name", r->cluster_name);
-    obv_json_u64(&w, "cluster_id", r->cluster_id);
-    obv_json_i64(&w, "created_at", r->created_at_us);
-    obv_json_u64(&w, "capabilities", r->capabilities);
-    obv_json_end(&w);
-    obv_json_line(&w);
-    return obv_buf_check(out, "identity", err);
 }
 
 static obv_code check_wanted(const obv_repository *want, obv_err *err)

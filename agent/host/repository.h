@@ -31,6 +31,9 @@ OBV_CHECK obv_code obv_repository_prefix(const char *cluster_name, uint64_t clus
 OBV_CHECK obv_code obv_repository_read(obv_store *s, const char *cluster_name, uint64_t cluster_id, const obv_cancel *c,
                                        obv_repository *out, obv_err *err);
 
+/** The text of an identity, byte for byte as it was made. OBV_E_CORRUPT, OBV_E_UNSUPPORTED. */
+OBV_CHECK obv_code obv_repository_parse(obv_span text, obv_repository *out, obv_err *err);
+
 /** As read, and the uuid must be @p uuid (NULL or "": any): OBV_E_CONFIG otherwise. Before the first write of a task.
  */
 OBV_CHECK obv_code obv_repository_verify(obv_store *s, const char *cluster_name, uint64_t cluster_id, const char *uuid,

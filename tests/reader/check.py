@@ -13,6 +13,7 @@ import records as R
 from backupset import BackupSet
 from check_archive import scan_pg
 from check_files import check_macro_file, check_small_file
+from check_own import check_identity
 from check_rows import check_commits
 from check_set import SetCheck
 from errors import ObError
@@ -45,6 +46,8 @@ class Tree:
         self._grammar()
         self._small_files()
         self._macro_files()
+        with self.out.guard(os.path.join(self.cp, 'obvault', 'repository.json'), 'format.md, repository identity'):
+            check_identity(self.out, self.cp)
         tenants = sorted({int(n.fields['tenant']) for n in self.names if 'tenant' in n.fields} - {1})
         for t in tenants:
             with self.out.guard(self.cp, D + '1'):

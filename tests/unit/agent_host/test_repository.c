@@ -99,7 +99,10 @@ static void an_identity_that_is_none_is_not_taken_for_one(void **state)
         {"bad uuid", "{\"format_version\":1,\"uuid\":\"x\",\"profile\":\"native\",\"cluster_name\":\"obshop\",\"cluster_id\":7,"
                      "\"created_at\":1,\"capabilities\":7}", OBV_E_CORRUPT},
         {"other cluster", "{\"format_version\":1,\"uuid\":\"11111111-2222-4333-8444-555555555555\",\"profile\":\"native\","
-                          "\"cluster_name\":\"obshop\",\"cluster_id\":8,\"created_at\":1,\"capabilities\":7}", OBV_E_CONFIG},
+                          "\"cluster_name\":\"obshop\",\"cluster_id\":8,\"created_at\":1,\"capabilities\":7,\"sha256\":"
+                          "\"04c18f8be34c4c67425e41ef98e892f6cbdd1bde4f454c33900de1607c6466cc\"}\n", OBV_E_CONFIG},
+        {"no digest", "{\"format_version\":1,\"uuid\":\"11111111-2222-4333-8444-555555555555\",\"profile\":\"native\","
+                      "\"cluster_name\":\"obshop\",\"cluster_id\":7,\"created_at\":1,\"capabilities\":7}\n", OBV_E_CORRUPT},
         {"unknown member", "{\"format_version\":1,\"uuid\":\"11111111-2222-4333-8444-555555555555\",\"profile\":\"native\","
                            "\"cluster_name\":\"obshop\",\"cluster_id\":7,\"created_at\":1,\"capabilities\":7,\"x\":1}", OBV_E_CORRUPT},
     };
@@ -119,6 +122,27 @@ static void an_identity_that_is_none_is_not_taken_for_one(void **state)
     }
 }
 
+/* The text has a digest of itself: whatever byte turns, it is no identity any more. */
+static void every_changed_byte_of_an_identity_is_seen(void **state)
+{
+    const struct bench *b = *state;
+    static const char *const KEY = "obshop/7/incarnation_1/obvault/repository.json";
+    obv_repository made;
+    obv_err err = {0};
+    assert_int_equal(obv_repository_init(b->store, &WANT, NULL, &made, &err), OBV_OK);
+    OBV_AUTO(obv_buf_fini) obv_buf text = obv_buf_heap(4096);
+    assert_int_equal(obv_store_get_all(b->store, KEY, 4096, &text, NULL, &err), OBV_OK);
+    assert_int_equal(obv_repository_parse(obv_buf_span(&text), &made, &err), OBV_OK);
+    for (size_t i = 0; i < text.len; i++)
+        for (unsigned bit = 0; bit < 8; bit++) {
+            text.data[i] ^= (uint8_t)(1u << bit);
+            const obv_code code = obv_repository_parse(obv_buf_span(&text), &made, &err);
+            if (code != OBV_E_CORRUPT && code != OBV_E_UNSUPPORTED)
+                fail_msg("byte %zu, bit %u: code %d", i, bit, (int)code);
+            text.data[i] ^= (uint8_t)(1u << bit);
+        }
+}
+
 static void names_that_cannot_be_folders_are_refused(void **state)
 {
     const struct bench *b = *state;
@@ -134,8 +158,11 @@ static void names_that_cannot_be_folders_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(an_initialised_repository_reads_back),     T(only_a_repeat_with_the_same_uuid_is_welcome),
-        T(somebody_elses_tree_is_refused),           T(an_identity_that_is_none_is_not_taken_for_one),
+        T(an_initialised_repository_reads_back),
+        T(only_a_repeat_with_the_same_uuid_is_welcome),
+        T(somebody_elses_tree_is_refused),
+        T(an_identity_that_is_none_is_not_taken_for_one),
+        T(every_changed_byte_of_an_identity_is_seen),
         T(names_that_cannot_be_folders_are_refused),
     };
     return cmocka_run_group_tests_name("agent_host.repository", tests, NULL, NULL);
