@@ -19,6 +19,7 @@ __asm__(".section .rodata\n"
 extern const char obs_schema_sql[];
 
 static const char OWN_TABLES[] =
+    "CREATE TABLE IF NOT EXISTS so_greeting (host INTEGER PRIMARY KEY, comment TEXT);"
     "CREATE TABLE IF NOT EXISTS so_table (tenant_id INTEGER, table_id INTEGER PRIMARY KEY, info TEXT);"
     "CREATE TABLE IF NOT EXISTS so_param (host INTEGER, name TEXT, value TEXT, PRIMARY KEY (host, name));"
     "CREATE TABLE IF NOT EXISTS so_restore_point (tenant_id INTEGER, name TEXT, ts INTEGER, PRIMARY KEY (tenant_id, "
@@ -327,12 +328,14 @@ int catalog_open(struct host *h)
 
 /* ---- upkeep, by the host that plays RootService */
 
-static char *members_text(const struct host *h)
+static char *members_text(const struct host *h, const struct shm_pg *p)
 {
     struct obuf b = {0};
     for (int i = 0; i < h->n_members; i++) {
         char one[96];
-        int n = snprintf(one, sizeof one, "%s%s:%d:%" PRId64, i ? "," : "", h->members[i].ip, h->members[i].rpc_port,
+        if (p->rep[i].absent || p->rep[i].no_member)
+            continue;
+        int n = snprintf(one, sizeof one, "%s%s:%d:%" PRId64, b.n ? "," : "", h->members[i].ip, h->members[i].rpc_port,
                          h->member_list[i].timestamp);
         ob_put(&b, one, (size_t)n);
     }
@@ -340,15 +343,22 @@ static char *members_text(const struct host *h)
     return (char *)b.p;
 }
 
-static void sync_pg(struct host *h, uint32_t i, const char *members)
+static void sync_pg(struct host *h, uint32_t i)
 {
     const struct shm_pg *p = pg_at(h, i);
     const char *table = p->kind == KIND_INNER ? "__all_root_table" : "__all_virtual_meta_table";
-    char now[32];
+    char now[32], *members = members_text(h, p);
     time_text(clock_us(h), now);
     for (int k = 0; k < h->n_members; k++) {
         char *sql;
         const int64_t pid = pkey_partition_id(&p->key);
+        if (p->rep[k].absent && p->state != PG_GONE) {
+            sql = xasprintf("DELETE FROM %s WHERE tenant_id = ? AND table_id = ? AND partition_id = ? AND svr_ip = ?",
+                            table);
+            catalog_exec(h, sql, "iiis", (int64_t)p->tenant, (int64_t)p->key.table_id, pid, h->members[k].ip);
+            free(sql);
+            continue;
+        }
         if (p->state == PG_GONE) {
             sql = xasprintf("DELETE FROM %s WHERE tenant_id = ? AND table_id = ? AND partition_id = ?", table);
             catalog_exec(h, sql, "iii", (int64_t)p->tenant, (int64_t)p->key.table_id, pid);
@@ -359,48 +369,54 @@ static void sync_pg(struct host *h, uint32_t i, const char *members)
         sql = xasprintf("INSERT OR REPLACE INTO %s (%stenant_id, table_id, partition_id, svr_ip, svr_port, zone, role, "
                         "member_list, data_version, "
                         "replica_type, required_size, status, is_restore) VALUES (%s?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, "
-                        "'REPLICA_STATUS_NORMAL', 0)",
+                        "'REPLICA_STATUS_NORMAL', ?)",
                         table, root ? "gmt_create, gmt_modified, " : "", root ? "?, ?, " : "");
         const struct host_addr *m = &h->members[k];
         int64_t role = p->leader == m->id ? 1 : 2, version = p->rep[k].data_version, size = p->rep[k].data_size;
         if (!version)
             version = p->create_frozen_version;
         if (root)
-            catalog_exec(h, sql, "ssiiisisisii", now, now, (int64_t)p->tenant, (int64_t)p->key.table_id, pid, m->ip,
-                         (int64_t)m->rpc_port, m->zone, role, members, version, size);
+            catalog_exec(h, sql, "ssiiisisisiii", now, now, (int64_t)p->tenant, (int64_t)p->key.table_id, pid, m->ip,
+                         (int64_t)m->rpc_port, m->zone, role, members, version, size, (int64_t)p->rep[k].is_restore);
         else
-            catalog_exec(h, sql, "iiisisisii", (int64_t)p->tenant, (int64_t)p->key.table_id, pid, m->ip,
-                         (int64_t)m->rpc_port, m->zone, role, members, version, size);
+            catalog_exec(h, sql, "iiisisisiii", (int64_t)p->tenant, (int64_t)p->key.table_id, pid, m->ip,
+                         (int64_t)m->rpc_port, m->zone, role, members, version, size, (int64_t)p->rep[k].is_restore);
         free(sql);
     }
+    free(members);
 }
 
 void catalog_sync(struct host *h)
 {
     static struct {
-        int leader, state;
+        int leader, state, flags;
         int64_t version;
     } seen[MAX_PG];
     enum { UNKNOWN, ALIVE, DEAD };
     static int known[OBS_MAX_HOSTS]; /* unknown: this host has just become RootService */
     static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
     pthread_mutex_lock(&mu);
-    char *members = members_text(h);
     bool open = false;
     for (uint32_t i = 0; i < h->shm->n_pg; i++) {
         const struct shm_pg *p = pg_at(h, i);
         int64_t version = 0;
-        for (int k = 0; k < h->n_members; k++)
+        int flags = 0;
+        for (int k = 0; k < h->n_members; k++) {
             version += p->rep[k].data_version;
-        if (seen[i].leader == p->leader && seen[i].state == p->state && seen[i].version == version)
+            flags =
+                8 * flags + (p->rep[k].absent ? 1 : 0) + (p->rep[k].no_member ? 2 : 0) + (p->rep[k].is_restore ? 4 : 0);
+        }
+        if (seen[i].leader == p->leader && seen[i].state == p->state && seen[i].version == version &&
+            seen[i].flags == flags)
             continue;
         if (!open)
             catalog_begin(h);
         open = true;
-        sync_pg(h, i, members);
+        sync_pg(h, i);
         seen[i].leader = p->leader;
         seen[i].state = p->state;
         seen[i].version = version;
+        seen[i].flags = flags;
     }
     for (int k = 0; k < h->n_members; k++) {
         int now = host_alive(h, k + 1) ? ALIVE : DEAD;
@@ -414,7 +430,7 @@ void catalog_sync(struct host *h)
     if (open)
         catalog_end(h);
     char gc[32];
-    snprintf(gc, sizeof gc, "%" PRId64, clock_us(h) - 1000000);
+    snprintf(gc, sizeof gc, "%" PRId64, clock_us(h) - h->knob.gc_ts_lag_us);
     static int64_t last_gc;
     if (now_us() - last_gc > 1000000) {
         catalog_exec(h,
@@ -423,6 +439,5 @@ void catalog_sync(struct host *h)
                      "s", gc);
         last_gc = now_us();
     }
-    free(members);
     pthread_mutex_unlock(&mu);
 }

@@ -319,6 +319,7 @@ void *clog_writer_main(void *arg)
             pos += r->len;
             struct shm_rep *rep = my_rep(h, r->pg);
             bool skip = r->kind == BUS_LOCAL && !(r->host_mask & (1u << (h->id - 1)));
+            skip |= rep->absent;
             if (r->kind == BUS_LOG && rep->skip_logs > 0) {
                 rep->skip_logs--; /* a replica under rebuild does not get this log */
                 skip = true;

@@ -144,7 +144,7 @@ int64_t host_pick_leader(const struct host *h, uint32_t i)
 {
     for (int k = 0; k < h->n_members; k++) {
         int id = (int)((i + (uint32_t)k) % (uint32_t)h->n_members) + 1;
-        if (host_alive(h, id))
+        if (host_alive(h, id) && !pg_at(h, i)->rep[id - 1].absent)
             return id;
     }
     return h->id;
@@ -314,7 +314,9 @@ int knob_set(struct host *h, const char *name, int64_t v)
                {"apply_delay_us", &k->apply_delay_us},
                {"rpc_compress", &k->rpc_compress},
                {"rpc_warnings", &k->rpc_warnings},
-               {"gc_delay_us", &k->gc_delay_us}};
+               {"gc_delay_us", &k->gc_delay_us},
+               {"trans_race_us", &k->trans_race_us},
+               {"gc_ts_lag_us", &k->gc_ts_lag_us}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(name, all[i].name)) {
             *all[i].p = v;

@@ -55,6 +55,8 @@ struct shm_rep {                  /* replica of one host, written by that host *
     _Atomic int64_t multi_version_start, data_version, data_size, schema_version;
     _Atomic int migrate_status, need_rebuild;
     _Atomic int skip_logs; /* rebuild: that many logs pass by this replica */
+    _Atomic int is_restore, split_state;
+    _Atomic bool no_member, absent; /* absent: moved away; it comes back with a start_id behind the logs of meanwhile */
 };
 
 struct shm_pg {
@@ -74,6 +76,7 @@ struct shm_pg {
     int running; /* transactions that have written here and not ended */
     int64_t create_schema_version, create_ts, create_frozen_version, frozen_ts;
     int64_t first_bus_pos;
+    int32_t odd_assist; /* of a table made before 1.4.3: what RPC shows in keys instead of 0 */
     int n_parts;
     struct shm_part part[PG_PARTS];
     struct shm_rep rep[OBS_MAX_HOSTS];
@@ -139,7 +142,8 @@ struct shm {
     int64_t major_version, major_ts; /* last merged */
     int64_t frozen_version, frozen_ts;
     int64_t last_schema_version;
-    int64_t pin_ts[4096]; /* restore points: oldest per tenant (id mod 4096), 0 none */
+    int64_t undo_us[4096]; /* system variable undo_retention per tenant (id mod 4096) */
+    int64_t pin_ts[4096];  /* restore points: oldest per tenant (id mod 4096), 0 none */
     _Atomic int workload_owner;
     struct shm_host host[OBS_MAX_HOSTS];
     struct shm_tx tx[MAX_TX];
@@ -164,7 +168,7 @@ struct knobs {
         commit_spread_us;
     _Atomic int64_t restore_gap_us, memtable_limit_bytes, auto_freeze_us, batch_commit_pct, clog_write_gap_us,
         apply_delay_us;
-    _Atomic int64_t rpc_compress, rpc_warnings, gc_delay_us;
+    _Atomic int64_t rpc_compress, rpc_warnings, gc_delay_us, trans_race_us, gc_ts_lag_us;
 };
 
 struct replica;

@@ -1,6 +1,7 @@
 /* control.c - control verbs (CONTRACT.md 8) and the statements of the SQL front that change the store */
 #include "digest.h"
 #include "rpc.h"
+#include "verbs.h"
 #include "workload.h"
 
 #include <inttypes.h>
@@ -220,17 +221,6 @@ static json_t *v_parameter(struct host *h, const json_t *req)
                          : result(-4002, "parameter: name, value");
 }
 
-static json_t *v_migrate(struct host *h, const json_t *req)
-{
-    int64_t pg = pg_arg(h, req);
-    int host = (int)jint(req, "host", h->id);
-    if (pg < 0 || host < 1 || host > h->n_members)
-        return result(-4002, "migrate: pg, host, status");
-    pg_at(h, (uint32_t)pg)->rep[host - 1].migrate_status = (int)jint(req, "status", 1);
-    pg_at(h, (uint32_t)pg)->rep[host - 1].need_rebuild = (int)jint(req, "need_rebuild", 0);
-    return result(0, "");
-}
-
 static json_t *v_restore_status(struct host *h, const json_t *req)
 {
     (void)req;
@@ -262,7 +252,12 @@ static const struct {
              {"digest", digest_history},
              {"store_digest", digest_store},
              {"parameter", v_parameter},
-             {"migrate", v_migrate},
+             {"migrate", migrate_verb},
+             {"replica", replica_verb},
+             {"pg_assist", assist_verb},
+             {"backup_info", backup_info_verb},
+             {"server", server_verb},
+             {"tx", tx_verb},
              {"restore_status", v_restore_status},
              {"tenant", tenant_verb},
              {"sysvar", sysvar_verb},
@@ -332,6 +327,19 @@ int obs_sql_set_parameter(struct host *h, const char *name, const char *value, i
     if (!catalog_int(h, 0, "SELECT 1 FROM so_param WHERE host > 0 AND name = ?", "s", name))
         return set_err(err, -5099, "System config unknown");
     return param_set(h, name, value, host_id) ? set_err(err, -4000, "internal error") : 0;
+}
+
+int obs_sql_set_undo_retention(struct host *h, uint64_t tenant, int64_t seconds, struct obs_err *err)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRId64, seconds);
+    if (catalog_exec(h,
+                     "INSERT OR REPLACE INTO __all_virtual_sys_variable (tenant_id, zone, name, value) VALUES (?, '', "
+                     "'undo_retention', ?)",
+                     "is", (int64_t)tenant, text))
+        return set_err(err, -4000, "internal error");
+    h->shm->undo_us[tenant % 4096] = seconds * 1000000;
+    return 0;
 }
 
 static void refresh_pins(struct host *h, uint64_t tenant)

@@ -28,6 +28,7 @@ struct pkey pkey_trans(const struct pkey *k); /* key of the PG's transaction-sta
 void enc_pkey(struct obuf *b, const struct pkey *k);
 struct pkey in_pkey(struct oin *r);
 
+#define MAX_MEMBERS 8
 struct member {
     uint32_t ip; /* host order */
     int32_t port;
@@ -82,7 +83,8 @@ struct pg_meta {
     int64_t split_state;
     struct clog_info clog;
     struct data_info data;
-    const struct member *members;
+    const struct member *members; /* perhaps those kept here */
+    struct member member_buf[MAX_MEMBERS];
     int n_members;
     const struct pkey *partitions;
     int n_partitions;

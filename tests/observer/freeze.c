@@ -84,7 +84,15 @@ int replica_write_trans(struct host *h, struct replica *r, int64_t snapshot)
     free(path);
     if (!t)
         return -4009;
-    replica_doom(r, r->trans);
+    /* The second of two at one log position (a compaction's) only takes the first one's place. */
+    bool moved = r->trans && r->trans->key.l.end < t->key.l.end;
+    if (moved) {
+        replica_doom(r, r->trans_old);
+        r->trans_old = r->trans;
+        r->trans_since = clock_us(h);
+    } else {
+        replica_doom(r, r->trans);
+    }
     r->trans = t;
     return 0;
 }
@@ -229,7 +237,10 @@ int replica_compact(struct host *h, struct replica *r)
 {
     pthread_mutex_lock(&r->mu);
     struct shm_pg *pg = pg_at(h, r->pg);
-    int64_t gc = clock_us(h) - h->knob.undo_retention_us, pin = h->shm->pin_ts[pg->tenant % 4096];
+    int64_t undo = h->shm->undo_us[pg->tenant % 4096];
+    if (undo < h->knob.undo_retention_us)
+        undo = h->knob.undo_retention_us;
+    int64_t gc = clock_us(h) - undo, pin = h->shm->pin_ts[pg->tenant % 4096];
     if (pin && pin < gc)
         gc = pin;
     int rc = 0;

@@ -87,6 +87,7 @@ static void defaults(struct host *h)
                {"micro_block_size", 16384},
                {"commit_spread_us", 20000},
                {"gc_delay_us", 2000000},
+               {"gc_ts_lag_us", 1000000},
                {"restore_gap_us", 10000000},
                {"memtable_limit_bytes", 268435456},
                {"auto_freeze_us", 0}};

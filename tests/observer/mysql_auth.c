@@ -37,7 +37,7 @@ static unsigned rights_of(const json_t *list)
     static const struct {
         const char *name;
         unsigned bit;
-    } NAMES[] = {{"SELECT", SQL_RIGHT_SELECT}, {"ALTER SYSTEM", SQL_RIGHT_ALTER_SYSTEM}};
+    } NAMES[] = {{"SELECT", SQL_RIGHT_SELECT}, {"ALTER SYSTEM", SQL_RIGHT_ALTER_SYSTEM}, {"SUPER", SQL_RIGHT_SUPER}};
     unsigned rights = 0;
     size_t i;
     json_t *name;

@@ -59,7 +59,8 @@ struct replica {
     int64_t mvs;
     struct sst **sst; /* majors, minors, minis of all partitions and indexes, oldest first per index */
     int n_sst;
-    struct sst *trans;
+    struct sst *trans, *trans_old;        /* old: the one before the last freeze, kept for the trap of 0x473 */
+    int64_t trans_since, trans_old_until; /* old can be read until then: it was listed */
     int64_t trans_start_ts;
     int n_minis_since;
     unsigned n_freezes;

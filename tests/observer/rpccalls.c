@@ -40,9 +40,20 @@ int rpc_argument(struct oin *in, unsigned version, struct oin *body)
     return in_unis(in, version, body) ? 0 : E_DESERIALIZE;
 }
 
-int rpc_find_pg(struct rpc_call *c, const struct pkey *k, struct replica **out)
+/* A key with the odd assist that we showed (see shown_key), as it is in our own tables. */
+static void plain_key(const struct host *h, struct pkey *k)
+{
+    struct pkey plain = {k->table_id, k->part_id, 0};
+    int64_t pg = k->assist ? pg_find(h, &plain) : -1;
+    if (pg >= 0 && pg_at(h, (uint32_t)pg)->odd_assist == k->assist)
+        *k = plain;
+}
+
+int rpc_find_pg(struct rpc_call *c, const struct pkey *key, struct replica **out)
 {
     struct host *h = c->host;
+    struct pkey plain = *key, *k = &plain;
+    plain_key(h, k);
     int64_t pg = pg_find(h, k);
     c->pg = *k;
     if (pg < 0)
@@ -50,7 +61,7 @@ int rpc_find_pg(struct rpc_call *c, const struct pkey *k, struct replica **out)
     if (pg_at(h, (uint32_t)pg)->state == PG_GONE)
         return E_REMOVED;
     *out = replica_get(h, (uint32_t)pg);
-    if (!*out)
+    if (!*out || my_rep(h, (uint32_t)pg)->absent)
         return E_NO_PARTITION;
     return my_rep(h, (uint32_t)pg)->migrate_status ? E_NO_MIGRATE : 0;
 }
@@ -77,17 +88,31 @@ static int find_holder(struct rpc_call *c, const struct pkey *part, struct repli
     return E_NO_PARTITION;
 }
 
+/* Keys of a table made before 1.4.3 carry another assist than 0. */
+static struct pkey shown_key(const struct shm_pg *p, const struct pkey *k)
+{
+    struct pkey shown = *k;
+    if (p->odd_assist && !shown.assist)
+        shown.assist = p->odd_assist;
+    return shown;
+}
+
 void fill_pg_meta(struct host *h, struct replica *r, struct pg_meta *m, struct pkey *parts)
 {
     const struct shm_pg *p = pg_at(h, r->pg);
-    *m = (struct pg_meta){
-        .key = p->key, .clog = r->data_clog, .data = r->data, .members = h->member_list, .n_members = h->n_members};
+    *m =
+        (struct pg_meta){.key = shown_key(p, &p->key), .clog = r->data_clog, .data = r->data, .members = m->member_buf};
+    for (int i = 0; i < h->n_members; i++)
+        if (!p->rep[i].absent && !p->rep[i].no_member)
+            m->member_buf[m->n_members++] = h->member_list[i];
+    m->is_restore = my_rep(h, r->pg)->is_restore;
+    m->split_state = my_rep(h, r->pg)->split_state;
     m->clog.proposal = p->proposal;
     m->partitions = parts;
     int64_t now = clock_us(h);
     for (int i = 0; i < p->n_parts; i++)
         if (part_served(h, now, &p->part[i]))
-            parts[m->n_partitions++] = p->part[i].key;
+            parts[m->n_partitions++] = shown_key(p, &p->part[i].key);
     parts[m->n_partitions++] = pkey_trans(&p->key);
     m->major_snapshot = 0;
     for (int i = 0; i < r->n_sst; i++) {
@@ -155,8 +180,8 @@ int rpc_pg_info(struct rpc_call *c, struct oin *in)
     return 0;
 }
 
-static void put_table_info(struct obuf *o, struct replica *r, const struct pkey *part, uint64_t table_id,
-                           const struct sst *trans, int64_t mvs, bool only_major)
+static void put_table_info(struct obuf *o, struct replica *r, const struct pkey *part, const struct pkey *as,
+                           uint64_t table_id, const struct sst *trans, int64_t mvs, bool only_major)
 {
     size_t at = unis_begin(o, 2), n = 0;
     struct obuf keys = {0};
@@ -165,7 +190,9 @@ static void put_table_info(struct obuf *o, struct replica *r, const struct pkey 
         const struct sst *s = r->sst[i];
         if (s->key.table_id != table_id || !pkey_eq(&s->key.pkey, part) || (only_major && s->key.type != T_MAJOR))
             continue;
-        enc_table_key(&keys, &s->key);
+        struct table_key shown = s->key;
+        shown.pkey = *as;
+        enc_table_key(&keys, &shown);
         ready |= s->key.type == T_MAJOR;
         n++;
     }
@@ -205,6 +232,20 @@ void fill_part_meta(const struct host *h, struct replica *r, const struct shm_pa
     }
 }
 
+/* For a moment after a freeze (trans_race_us, or the fault trans_behind) the states of before it are still listed:
+ * what data_info has passed by then is not in them (restorable-set A3 a). */
+static const struct sst *trans_to_list(struct rpc_call *c, struct replica *r)
+{
+    int64_t arg;
+    if (!r->trans_old || r->trans_old->key.l.end >= r->data.last_log_ts)
+        return r->trans;
+    bool race = clock_us(c->host) < r->trans_since + c->host->knob.trans_race_us;
+    if (!race && !fault_take(c, "trans_behind", &arg))
+        return r->trans;
+    r->trans_old_until = clock_us(c->host) + 10000000;
+    return r->trans_old;
+}
+
 int rpc_pg_partitions(struct rpc_call *c, struct oin *in)
 {
     struct oin b;
@@ -234,6 +275,7 @@ int rpc_pg_partitions(struct rpc_call *c, struct oin *in)
             continue;
         struct part_meta m;
         fill_part_meta(c->host, r, q, &m);
+        m.key = shown_key(p, &q->key);
         size_t at = unis_begin(&all, 2), count = 0;
         enc_part_meta(&all, &m);
         uint64_t ids[PART_INDEXES];
@@ -245,7 +287,7 @@ int rpc_pg_partitions(struct rpc_call *c, struct oin *in)
             ob_vi(&all, ids[k]);
         ob_vi(&all, count);
         for (size_t k = 0; k < count; k++)
-            put_table_info(&all, r, &q->key, ids[k], NULL, r->mvs, only_major);
+            put_table_info(&all, r, &q->key, &m.key, ids[k], NULL, r->mvs, only_major);
         unis_end(&all, at);
         ends[n++] = all.n;
     }
@@ -262,7 +304,7 @@ int rpc_pg_partitions(struct rpc_call *c, struct oin *in)
     ob_vi(&all, 1);
     ob_vi(&all, t.idx[0]);
     ob_vi(&all, 1);
-    put_table_info(&all, r, &t.key, t.idx[0], only_major ? NULL : r->trans, r->mvs, only_major);
+    put_table_info(&all, r, &t.key, &t.key, t.idx[0], only_major ? NULL : trans_to_list(c, r), r->mvs, only_major);
     unis_end(&all, at);
     ends[n++] = all.n;
     pthread_mutex_unlock(&r->mu);
@@ -286,9 +328,11 @@ static bool collected(const struct host *h, const struct shm_pg *p, const struct
     return false;
 }
 
-static int find_sst(struct rpc_call *c, const struct table_key *k, struct sst **out)
+static int find_sst(struct rpc_call *c, const struct table_key *key, struct sst **out)
 {
     struct replica *r;
+    struct table_key plain = *key, *k = &plain;
+    plain_key(c->host, &k->pkey);
     int rc = find_holder(c, &k->pkey, &r);
     if (rc)
         return rc;
@@ -296,6 +340,8 @@ static int find_sst(struct rpc_call *c, const struct table_key *k, struct sst **
     pthread_mutex_lock(&r->mu);
     if (r->trans && table_key_eq(&r->trans->key, k))
         *out = sst_ref(r->trans);
+    if (!*out && r->trans_old && clock_us(c->host) < r->trans_old_until && table_key_eq(&r->trans_old->key, k))
+        *out = sst_ref(r->trans_old);
     bool old = collected(c->host, pg_at(c->host, r->pg), k);
     for (int i = 0; !old && !*out && i < r->n_sst; i++)
         if (table_key_eq(&r->sst[i]->key, k))

@@ -108,6 +108,7 @@ struct sql_session {
     uint64_t conn_id;
     char client[64];
     char db[64];
+    char greeting[256]; /* @@version_comment when this server was told to be of another version */
     sqlite3 *db_handle;
     char *vars[SQL_MAX_VARS]; /* session values that differ from the default */
     int tz_offset_s;

@@ -94,6 +94,18 @@ static bool make_view(struct sql_session *s, const struct sql_table *t)
     return ok;
 }
 
+static void read_greeting(struct sql_session *s)
+{
+    sqlite3_stmt *q = NULL;
+    if (sqlite3_prepare_v2(s->db_handle, "SELECT comment FROM store.so_greeting WHERE host = ?1", -1, &q, NULL) ==
+        SQLITE_OK) {
+        sqlite3_bind_int(q, 1, host_self(s->srv->host)->id);
+        if (sqlite3_step(q) == SQLITE_ROW && sqlite3_column_text(q, 0))
+            snprintf(s->greeting, sizeof s->greeting, "%s", (const char *)sqlite3_column_text(q, 0));
+    }
+    sqlite3_finalize(q);
+}
+
 bool sql_session_open(struct sql_session *s, struct sql_server *srv, const struct sql_account *acc, uint64_t conn_id,
                       const char *client, struct sql_err *err)
 {
@@ -117,6 +129,7 @@ bool sql_session_open(struct sql_session *s, struct sql_server *srv, const struc
         sql_session_close(s);
         return false;
     }
+    read_greeting(s);
     sqlite3_exec(s->db_handle, "PRAGMA query_only=1", NULL, NULL, NULL);
     sqlite3_set_authorizer(s->db_handle, authorize, s);
     sqlite3_progress_handler(s->db_handle, 2000, on_progress, s);

@@ -6,6 +6,11 @@
 #include <string.h>
 #include <strings.h>
 
+static bool from_store(int rc, const struct obs_err *e, struct sql_err *err)
+{
+    return rc == 0 ? true : sql_fail(err, rc < 0 ? -rc : rc, "%s", e->msg[0] ? e->msg : "failed");
+}
+
 /* ---- SET ---- */
 
 /* One value: a word, a string, a number, perhaps with a sign. @return tokens used, 0 = none */
@@ -40,6 +45,21 @@ static bool set_names(struct sql_session *s, const struct sql_stmt *st, size_t i
             sql_var_set(s, "character_set_connection", value, err));
 }
 
+/* Of a tenant's own variables only the one that keeps versions (restorable-set A1). */
+static bool set_global(struct sql_session *s, const struct sql_stmt *st, const char *name, const char *value,
+                       struct sql_err *err)
+{
+    char *end;
+    long long seconds = strtoll(value, &end, 10);
+    struct obs_err e = {0};
+    if (strcasecmp(name, "undo_retention") != 0)
+        return sql_fail(err, OB_NOT_SUPPORTED, "global variable %s cannot be set here", name);
+    if (*end || !*value || seconds < 0 || seconds > UINT32_MAX)
+        return sql_fail(err, 1232, "Incorrect argument type to variable '%s'", name);
+    return st->describe ||
+           from_store(obs_sql_set_undo_retention(s->srv->host, (uint64_t)s->tenant_id, seconds, &e), &e, err);
+}
+
 static bool set_one(struct sql_session *s, const struct sql_stmt *st, size_t *at, struct sql_err *err)
 {
     const struct sql_toks *t = st->toks;
@@ -63,6 +83,8 @@ static bool set_one(struct sql_session *s, const struct sql_stmt *st, size_t *at
     if (!used)
         return sql_syntax(err, st, i + 2);
     *at = i + 2 + used;
+    if (global && s->tenant_id != OBS_SYS_TENANT && (s->acc.rights & SQL_RIGHT_SUPER))
+        return set_global(s, st, name, value, err);
     if (global)
         return sql_fail(err, SQL_E_PRIVILEGE,
                         "Access denied; you need (at least one of) the SUPER or ALTER SYSTEM privilege(s)");
@@ -124,11 +146,6 @@ bool sql_show(struct sql_session *s, const struct sql_stmt *st, struct sql_resul
 }
 
 /* ---- ALTER SYSTEM ---- */
-
-static bool from_store(int rc, const struct obs_err *e, struct sql_err *err)
-{
-    return rc == 0 ? true : sql_fail(err, rc < 0 ? -rc : rc, "%s", e->msg[0] ? e->msg : "failed");
-}
 
 static bool tenant_id(struct sql_session *s, const char *name, uint64_t *id)
 {

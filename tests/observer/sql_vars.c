@@ -80,7 +80,9 @@ const char *sql_var_get(const struct sql_session *s, const char *name)
         return NULL;
     if (s->vars[i])
         return s->vars[i];
-    return VARS[i].value ? VARS[i].value : s->srv->version_comment;
+    if (VARS[i].value)
+        return VARS[i].value;
+    return s->greeting[0] ? s->greeting : s->srv->version_comment;
 }
 
 static bool is_integer(const char *v)

@@ -98,6 +98,8 @@ int obs_sql_major_freeze(struct host *h, struct obs_err *err);
 /** ALTER SYSTEM SET name = value [server]; host 0 = all. */
 int obs_sql_set_parameter(struct host *h, const char *name, const char *value, int host_id, struct obs_err *err);
 /** CREATE / DROP RESTORE POINT from a session of user tenant @p tenant (sys: refused by the store too). */
+/** SET GLOBAL undo_retention in a tenant's own session. */
+int obs_sql_set_undo_retention(struct host *h, uint64_t tenant, int64_t seconds, struct obs_err *err);
 int obs_sql_create_restore_point(struct host *h, uint64_t tenant, const char *name, struct obs_err *err);
 int obs_sql_drop_restore_point(struct host *h, uint64_t tenant, const char *name, struct obs_err *err);
 /** ALTER SYSTEM ADD RESTORE SOURCE 'uri' / CLEAR RESTORE SOURCE. Kept per cluster, consumed by the next restore. */

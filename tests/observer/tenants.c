@@ -90,6 +90,9 @@ json_t *tenant_verb(struct host *h, const json_t *req)
 
 json_t *sysvar_verb(struct host *h, const json_t *req)
 {
+    int64_t tenant = json_integer_value(json_object_get(req, "tenant"));
+    if (!strcmp(jstr(req, "name", ""), "undo_retention") && tenant > 0)
+        h->shm->undo_us[tenant % 4096] = strtoll(jstr(req, "value", "0"), NULL, 10) * 1000000;
     return done(
         catalog_exec(
             h, "INSERT OR REPLACE INTO __all_virtual_sys_variable (tenant_id, zone, name, value) VALUES (?, '', ?, ?)",

@@ -490,7 +490,7 @@ static void nop_log(struct host *h, uint32_t pg)
 
 int leader_move(struct host *h, uint32_t pg, int to)
 {
-    if (to < 1 || to > h->n_members || !host_alive(h, to))
+    if (to < 1 || to > h->n_members || !host_alive(h, to) || pg_at(h, pg)->rep[to - 1].absent)
         return -4002;
     shm_lock(h);
     struct shm_pg *p = pg_at(h, pg);

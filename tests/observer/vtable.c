@@ -70,7 +70,7 @@ static void partition_info(struct ctx *c, uint32_t i, struct out *o)
     put_s(o, lead ? "L_WORKING" : "F_WORKING");
     put_i(o, r->need_rebuild);
     put_i(o, p->kind == KIND_TABLEGROUP);
-    put_i(o, lead && p->state == PG_LIVE ? c->w[i] : r->weak_ts);
+    put_i(o, r->is_restore ? 0 : lead && p->state == PG_LIVE ? c->w[i] : r->weak_ts);
     put_i(o, 0);
     put_i(o, (int64_t)r->applied_id);
     put_i(o, r->schema_version);
@@ -99,10 +99,10 @@ static void store_info(struct ctx *c, uint32_t i, struct out *o)
     put_i(o, (int64_t)p->key.table_id);
     put_i(o, pkey_partition_id(&p->key));
     put_i(o, 0);
-    put_i(o, 0);
+    put_i(o, r->is_restore);
     put_i(o, r->migrate_status);
     put_i(o, 0);
-    put_i(o, 0);
+    put_i(o, r->split_state);
     put_i(o, r->multi_version_start);
     put_i(o, p->leader == c->svr->id ? c->w[i] : r->weak_ts);
 }
@@ -224,7 +224,8 @@ static int one_server(struct ctx *c, const struct table *t, obs_row_fn fn, void 
     int rc = 0;
     uint32_t n = c->h->shm->n_pg;
     for (uint32_t i = 0; i < n && !rc; i++) {
-        if (pg_at(c->h, i)->state == PG_FREE || pg_at(c->h, i)->state == PG_GONE)
+        const struct shm_pg *p = pg_at(c->h, i);
+        if (p->state == PG_FREE || p->state == PG_GONE || p->rep[c->svr->id - 1].absent)
             continue;
         head(c, &o);
         t->row(c, i, &o);

@@ -298,7 +298,12 @@ json_t *workload_insert(struct host *h, const json_t *req)
             row_change(p, json_is_true(json_object_get(req, "delete")) ? OP_DELETE : OP_PUT,
                        text ? (const uint8_t *)text : kb, text ? strlen(text) : 8, (const uint8_t *)(val ? val : ""),
                        val ? strlen(val) : 0, &c);
-            int64_t v = -1;
+            int64_t v = -1, slot = jint(req, "tx", -1);
+            if (slot >= 0 && slot < MAX_TX) { /* of the verb tx: not committed here */
+                int rc = tx_change(h, slot, i, c.c, c.n);
+                return rc ? json_pack("{s:b,s:i,s:s}", "ok", 0, "code", rc, "error", "row locked or no leader")
+                          : json_pack("{s:b}", "ok", 1);
+            }
             for (int t = 0; t < 100 && v < 0; t++) {
                 v = tx_single(h, i, c.c, c.n);
                 if (v < 0)
