@@ -86,6 +86,7 @@ static obv_code start(daemon_t *d, obv_err *err)
     obv_repository repo;
     size_t n = 0;
     OBV_TRY(obv_state_open(d->cfg.state_dir, &d->state, err));
+    OBV_TRY(obv_job_deadlines_anew(d->state, obv_clock_us(&clock), err));
     OBV_TRY(obv_registry_new(d->state, &clock, &d->registry, err));
     const obv_code have = obv_state_repository(d->state, &repo, err);
     if (have == OBV_OK)

@@ -20,6 +20,22 @@ int64_t obv_mono_ns(void)
     return (int64_t)t.tv_sec * OBV_NS_PER_S + t.tv_nsec;
 }
 
+int64_t obv_steady_us(obv_steady *s, int64_t wall_us, int64_t mono_ns, int64_t *off_us)
+{
+    const int64_t wanted = wall_us - mono_ns / 1000;
+    if (!s->began)
+        *s = (obv_steady){.offset_us = wanted, .at_ns = mono_ns, .began = true};
+    const int64_t off = wanted - s->offset_us;
+    const int64_t most = (mono_ns - s->at_ns) / 10000;
+    if (most > 0) { /* else too little time has passed to share out */
+        s->offset_us += off > most ? most : off < -most ? -most : off;
+        s->at_ns = mono_ns;
+    }
+    if (off_us)
+        *off_us = off;
+    return mono_ns / 1000 + s->offset_us;
+}
+
 const char *obv_time_text(int64_t at_us, char *out)
 {
     int64_t s = at_us / OBV_US_PER_S;

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define OBV_NS_PER_S INT64_C(1000000000)
@@ -14,6 +15,14 @@
 int64_t obv_now_us(void);
 /** CLOCK_MONOTONIC nanoseconds: for waiting, leases and rates. */
 int64_t obv_mono_ns(void);
+
+/* Wall time that does not jump while the process runs: it starts with the host's and follows it by at most 10 %. */
+typedef struct obv_steady {
+    int64_t offset_us, at_ns;
+    bool began;
+} obv_steady;
+/** Steady time, given both clocks of now; @p off_us (may be NULL): how far the host's clock is ahead of it. */
+int64_t obv_steady_us(obv_steady *s, int64_t wall_us, int64_t mono_ns, int64_t *off_us);
 
 #define OBV_TIME_TEXT_LEN 40u /* bytes, with the terminating zero */
 

@@ -1,14 +1,28 @@
 #define OBV_LOG_MOD "assign"
 #include "assign/registry_priv.h"
+#include "base/clock.h"
 #include "base/log.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#define JUMP_US (2 * OBV_US_PER_S)
+
+/* Deadlines and times of this process must not jump with the host's clock. */
 static int64_t real_us(void *ctx)
 {
+    static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
+    static obv_steady steady;
+    int64_t off = 0;
     (void)ctx;
-    return obv_now_us();
+    (void)pthread_mutex_lock(&mu);
+    const int64_t now = obv_steady_us(&steady, obv_now_us(), obv_mono_ns(), &off);
+    (void)pthread_mutex_unlock(&mu);
+    if (off > JUMP_US || off < -JUMP_US)
+        OBV_WARN_EVERY(600, "this host's clock jumped by about %lld s: it is followed slowly, or at the next start",
+                       (long long)(off / OBV_US_PER_S));
+    return now;
 }
 static int64_t real_ns(void *ctx)
 {

@@ -25,6 +25,7 @@ typedef struct obv_clock {
     int64_t (*mono_ns)(void *ctx);
     void *ctx;
 } obv_clock;
+/** now_us is steady (base/clock.h): the host's clock may jump. */
 obv_clock obv_clock_real(void);
 static inline int64_t obv_clock_us(const obv_clock *c) { return c->now_us(c->ctx); }
 static inline int64_t obv_clock_ns(const obv_clock *c) { return c->mono_ns(c->ctx); }

@@ -149,6 +149,18 @@ obv_code obv_job_end(obv_state *s, const char *id, const char *phase, const obv_
     return obv_state_commit(&tx, err);
 }
 
+obv_code obv_job_deadlines_anew(obv_state *s, int64_t now, obv_err *err)
+{
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(s, &tx, err));
+    OBV_TRY(obv_db_run(obv_state_db(s), err, "UPDATE jobs SET phase_at = ? WHERE status = 0", obv_db_i(now)));
+    OBV_TRY(obv_db_run(obv_state_db(s), err, "UPDATE tasks SET not_before = ?1 WHERE status = 0 AND not_before > ?1",
+                       obv_db_i(now)));
+    OBV_TRY(obv_db_run(obv_state_db(s), err, "UPDATE pgs SET not_before = ?1 WHERE state = 0 AND not_before > ?1",
+                       obv_db_i(now)));
+    return obv_state_commit(&tx, err);
+}
+
 obv_code obv_job_each(obv_state *s, obv_job_kind kind, bool running_only, uint32_t limit, obv_job_fn *fn, void *ctx,
                       obv_err *err)
 {

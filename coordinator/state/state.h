@@ -96,6 +96,8 @@ OBV_CHECK obv_code obv_job_note(obv_state *s, const char *id, const obv_err *why
 /** Ends a job: SUCCESS if @p result is NULL or OBV_OK, else FAILED. */
 OBV_CHECK obv_code obv_job_end(obv_state *s, const char *id, const char *phase, const obv_err *result, int64_t now,
                                obv_err *err);
+/** At the start of a process: time while it was away, and what another clock has written, count for no deadline. */
+OBV_CHECK obv_code obv_job_deadlines_anew(obv_state *s, int64_t now, obv_err *err);
 typedef obv_code obv_job_fn(void *ctx, const obv_job *job, obv_err *err);
 /** Jobs by number, newest first; kind 0 = all; only running ones if asked. */
 OBV_CHECK obv_code obv_job_each(obv_state *s, obv_job_kind kind, bool running_only, uint32_t limit, obv_job_fn *fn,

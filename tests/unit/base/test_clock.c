@@ -88,9 +88,39 @@ static void clocks_go_forward(void **state)
     assert_true(obv_now_us() > 1600000000 * OBV_US_PER_S);
 }
 
+static void steady_time_follows_a_jump_slowly(void **state)
+{
+    (void)state;
+    obv_steady s = {0};
+    const int64_t start = INT64_C(1764000000000000);
+    int64_t off = 1;
+    assert_int_equal(obv_steady_us(&s, start, 5 * OBV_NS_PER_S, &off), start);
+    assert_int_equal(off, 0);
+    assert_int_equal(obv_steady_us(&s, start + 1000000, 6 * OBV_NS_PER_S, &off), start + 1000000);
+    /* an hour ahead: ten seconds later eleven have passed */
+    const int64_t hour = 3600 * OBV_US_PER_S;
+    assert_int_equal(obv_steady_us(&s, start + 11000000 + hour, 16 * OBV_NS_PER_S, &off), start + 12000000);
+    assert_int_equal(off, hour);
+    /* two hours back: never backwards, nine of ten seconds */
+    assert_int_equal(obv_steady_us(&s, start + 21000000 - hour, 26 * OBV_NS_PER_S, &off), start + 21000000);
+    /* in many small steps too */
+    int64_t last = start + 21000000;
+    for (int64_t us = 1; us <= 1000000; us += 3) {
+        const int64_t now = obv_steady_us(&s, start + 21000000 + us - hour, 26 * OBV_NS_PER_S + us * 1000, NULL);
+        assert_true(now >= last);
+        last = now;
+    }
+    assert_in_range(last, start + 21900000 - 10, start + 21900000 + 20000);
+    /* what is reached is kept */
+    const int64_t later = start + 1000000 * OBV_US_PER_S;
+    (void)obv_steady_us(&s, later, 1000000 * OBV_NS_PER_S, NULL);
+    assert_int_equal(obv_steady_us(&s, later + 7, 1000000 * OBV_NS_PER_S + 7000, NULL), later + 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(steady_time_follows_a_jump_slowly),
         cmocka_unit_test(a_time_is_written_with_microseconds_and_offset),
         cmocka_unit_test(a_time_is_read_only_with_an_offset),
         cmocka_unit_test(what_is_written_reads_back),

@@ -161,6 +161,51 @@ static void an_io_error_is_tried_again_and_not_for_ever(void **state)
     world_end(&w);
 }
 
+static void a_coordinator_that_returns_waits_anew(void **state)
+{
+    (void)state;
+    world w;
+    obv_err err = {0};
+    int64_t waiting = 0;
+    begin(&w);
+    const obv_job j = world_backup(&w);
+    w.agents[0].fail_next_pg = OBV_E_IO;
+    for (int i = 0; i < 100 && waiting == 0; i++) {
+        world_turn(&w);
+        assert_int_equal(obv_db_i64(obv_state_db(w.state), &err, &waiting,
+                                    "SELECT count(*) FROM pgs WHERE state = 0 AND not_before > ?", obv_db_i(w.now_us)),
+                         OBV_OK);
+    }
+    assert_true(waiting > 0);
+    w.now_us -= 3600 * OBV_US_PER_S; /* its host's clock was set back while it was away */
+    world_restart(&w);
+    assert_int_equal(ended(&w, &j, 120).status, OBV_JOB_SUCCESS);
+    world_end(&w);
+}
+
+static void time_away_counts_for_no_deadline(void **state)
+{
+    (void)state;
+    world w;
+    obv_err err = {0};
+    int64_t sealing = 0;
+    begin(&w);
+    const obv_job j = world_backup(&w);
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w.agents[i].archive_lag_us = 20 * OBV_US_PER_S; /* the log does not reach the snapshot at once */
+    for (int i = 0; i < 500 && sealing == 0; i++) {
+        world_turn(&w);
+        assert_int_equal(obv_db_i64(obv_state_db(w.state), &err, &sealing,
+                                    "SELECT count(*) FROM jobs WHERE kind = 3 AND phase IN ('CLOSING', 'METAS')"),
+                         OBV_OK);
+    }
+    assert_true(sealing > 0);
+    w.now_us += 7200 * OBV_US_PER_S;
+    world_restart(&w);
+    assert_int_equal(ended(&w, &j, 120).status, OBV_JOB_SUCCESS);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +215,8 @@ int main(void)
         cmocka_unit_test(one_agent_that_sees_it_is_enough),
         cmocka_unit_test(a_start_is_refused_with_the_agent_s_reason),
         cmocka_unit_test(the_agent_s_hint_reaches_the_operator),
+        cmocka_unit_test(a_coordinator_that_returns_waits_anew),
+        cmocka_unit_test(time_away_counts_for_no_deadline),
         cmocka_unit_test(an_io_error_is_tried_again_and_not_for_ever),
     };
     return cmocka_run_group_tests_name("coordinator.destination", tests, NULL, NULL);

@@ -40,6 +40,7 @@ static void coordinator_up(world *w)
         print_error("%s\n", err.msg);
         fail();
     }
+    assert_int_equal(obv_job_deadlines_anew(w->state, obv_clock_us(&w->clock), &err), OBV_OK);
     assert_int_equal(obv_registry_new(w->state, &w->clock, &w->registry, &err), OBV_OK);
     if (obv_state_repository(w->state, &r, &err) == OBV_OK)
         obv_registry_set_cluster(w->registry, r.cluster_name, r.cluster_id);
