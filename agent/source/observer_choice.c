@@ -34,7 +34,7 @@ static void swap(obv_choice_table *a, obv_choice_table *b)
 obv_code obv_choice_majors(obv_choice_table *t, size_t *n, int64_t publish_version, obv_choice_table *newer,
                            obv_err *err)
 {
-    size_t best = SIZE_MAX;
+    size_t best = SIZE_MAX, next = SIZE_MAX;
     *newer = (obv_choice_table){0};
     size_t trans = 0;
     for (size_t i = 0; i < *n; i++) {
@@ -50,19 +50,25 @@ obv_code obv_choice_majors(obv_choice_table *t, size_t *n, int64_t publish_versi
         if (snapshot <= publish_version) {
             if (best == SIZE_MAX || snapshot > t[best].key.versions.snapshot_version)
                 best = i;
-        } else if (snapshot > newer->key.versions.snapshot_version) {
-            *newer = t[i];
+            continue;
         }
+        if (next == SIZE_MAX || snapshot < t[next].key.versions.snapshot_version)
+            next = i;
+        if (snapshot > newer->key.versions.snapshot_version)
+            *newer = t[i];
     }
     if (trans > 0 && trans < *n)
         return obv_fail(err, OBV_E_CORRUPT, 0, "index %" PRIu64 ": trans-state sstables among others",
                         t[0].key.table_id);
     if (trans > 0)
         return OBV_OK;
+    /* An index that was built behind the PG's position, as a server finds it too that restarts from there: the log
+     * from the position on holds nothing of the index that the major lacks or could not take again. */
     if (best == SIZE_MAX)
-        return obv_fail(err, OBV_E_PG_CHANGED, 0,
-                        "index %" PRIu64 ": no major sstable at or before version %" PRId64 " yet",
-                        *n ? t[0].key.table_id : 0, publish_version);
+        best = next;
+    if (best == SIZE_MAX)
+        return obv_fail(err, OBV_E_PG_CHANGED, 0, "index %" PRIu64 ": no major sstable yet",
+                        *n ? t[0].key.table_id : 0);
     swap(&t[0], &t[best]);
     size_t kept = 1;
     for (size_t i = 1; i < *n; i++)

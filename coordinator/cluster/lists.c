@@ -120,7 +120,7 @@ obv_code obv_cluster_version(const char *text, uint64_t *out, obv_err *err)
     static const struct {
         const char *text;
         uint64_t patch;
-    } KNOWN[] = {{"3.1.0", 0}, {"3.1.1", 1}, {"3.1.2", 2}, {"3.1.3", 3}, {"3.1.4", 4}, {"3.1.5", 5}};
+    } KNOWN[] = {{"3.1.1", 1}, {"3.1.2", 2}, {"3.1.3", 3}, {"3.1.4", 4}, {"3.1.5", 5}};
     for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
         if (strcmp(text, KNOWN[i].text) == 0) {
             *out = UINT64_C(3) << 32 | UINT64_C(1) << 16 | KNOWN[i].patch;

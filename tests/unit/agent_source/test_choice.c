@@ -71,6 +71,14 @@ static void a_major_of_the_very_position_is_the_newest(void **state)
     assert_code(choose(t, 3, (const int64_t[]){PUBLISH}, 1), OBV_OK, &none);
 }
 
+static void an_index_built_behind_the_position_has_its_first_major(void **state)
+{
+    (void)state;
+    const obv_choice_table t[] = {minor(690, 850, 850), major(900), major(800), minor(500, 690, 690)};
+    assert_code(choose(t, 4, (const int64_t[]){800, 850}, 2), OBV_OK, &none);
+    assert_code(choose(t + 3, 1, NULL, 0), OBV_E_PG_CHANGED, &none); /* still being built */
+}
+
 static void complement_minors_are_not_taken(void **state)
 {
     (void)state;
@@ -137,6 +145,7 @@ int main(void)
         cmocka_unit_test(minors_begin_with_the_first_that_is_newer_than_the_major),
         cmocka_unit_test(an_empty_minor_in_the_middle_stays),
         cmocka_unit_test(a_major_of_the_very_position_is_the_newest),
+        cmocka_unit_test(an_index_built_behind_the_position_has_its_first_major),
         cmocka_unit_test(complement_minors_are_not_taken),
         cmocka_unit_test(trans_state_and_data_do_not_mix),
         cmocka_unit_test(a_major_behind_the_position_is_named_and_shows_what_may_be_missing),

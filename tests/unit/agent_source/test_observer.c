@@ -57,7 +57,7 @@ static void a_pg_is_copied_with_the_sstables_that_belong_to_it(void **state)
 static void moves(fake_pg *p) { p->move_after = 1; }
 static void trans_is_behind(fake_pg *p) { p->tables[6].log_end = T + 689; }
 static void nothing_reaches(fake_pg *p) { p->publish = T + 900; }
-static void no_major_yet(fake_pg *p) { p->tables[0].snapshot = p->tables[1].snapshot = T + 701; }
+static void no_major_yet(fake_pg *p) { p->tables[0].type = p->tables[1].type = OBV_TABLE_MINI_MINOR; }
 static void members_differ(fake_pg *p) { p->hide_trans = true; }
 static void list_is_short(fake_pg *p) { p->extra_member = true; }
 static void is_restoring(fake_pg *p) { p->is_restore = 2; }
@@ -83,7 +83,7 @@ static void a_pg_that_does_not_hold_still_is_not_copied(void **state)
     } CASES[] = {{"its position moved", moves, OBV_E_PG_CHANGED},
                  {"its trans state is older than its position", trans_is_behind, OBV_E_PG_CHANGED},
                  {"no sstable reaches its position", nothing_reaches, OBV_E_PG_CHANGED},
-                 {"no major at its position", no_major_yet, OBV_E_PG_CHANGED},
+                 {"no major yet", no_major_yet, OBV_E_PG_CHANGED},
                  {"members and list differ", members_differ, OBV_E_PG_CHANGED},
                  {"the list lacks a member", list_is_short, OBV_E_PG_CHANGED},
                  {"it is being restored", is_restoring, OBV_E_PRECONDITION},
