@@ -236,6 +236,25 @@ class Media(unittest.TestCase):
             self.assertTrue(notes, at)
 
 
+    def test_every_damaged_byte_of_a_meta_file(self):
+        """OceanBase checks the block's header, then the record's own: one of them must refuse, in ours too."""
+        buf = need(self, 'backup_meta_file_1.bin')
+        first = self.media['meta_index_file']['entries'][0]
+
+        def read(b):
+            for _ in M.stream(b, M.TYPE_META):
+                pass
+            M.get_pg_meta(b[first['offset']:first['offset'] + first['data_length']])
+        seen = 0
+        for x in self.media['meta_file']['bad']:
+            rcs = [v for k, v in x.items() if k.endswith('_rc')]
+            accepted = all(v == 0 for v in rcs)
+            got = rc_of(read, flipped(buf, x['byte'], x['xor']))
+            self.assertEqual(got == 0, accepted, (x, got))
+            seen += 1
+        self.assertEqual(seen, 76)
+
+
 class Macro(unittest.TestCase):
     def test_blocks_and_their_damage(self):
         for m in json.loads(need(self, 'storage_manifest.json'))['macro_blocks']:
@@ -339,8 +358,25 @@ class Archive(unittest.TestCase):
                 if not k.endswith('hex'):
                     self.assertEqual(getattr(r, k), number(v), k)
             self.assertEqual(r.pack(), buf[pos:pos + A.INDEX_LEN])
-        for at in range(A.INDEX_LEN):
-            self.assertEqual(len(A.get_index_records(flipped(buf, at))), 2)
+        for x in self.m['index_file']['bad']:
+            if 'truncated_by' in x:
+                records = A.get_index_records(buf[:-x['truncated_by']])
+                self.assertEqual(max(r.data_file_id for r in records), x['file_max_data_file_id'])
+                continue
+            records = A.get_index_records(flipped(buf, x['record'] * A.INDEX_LEN + x['byte'], x['xor']))
+            self.assertEqual(len(records) == 3, x['check_integrity'], x)
+            self.assertEqual(max(r.max_log_id for r in records if r.is_effective), x['file_max_log_id'], x)
+
+    def test_every_damaged_byte_of_an_entry(self):
+        """Entry 101 of the clog; but for the batch-commit bit and one byte whatever OceanBase takes is what ours takes."""
+        m = json.loads(need(self, 'clog_manifest.json'))
+        buf = need(self, 'clog_1.bin')
+        (e,) = [e for e in m['entries'] if e['header']['log_id'] == 101]
+        raw = buf[e['offset']:e['offset'] + e['serialized_len']]
+        for x in m['bad_entry_single_byte_flips']['cases']:
+            cut = raw[:x['truncated_to']] if 'truncated_to' in x else flipped(raw, x['byte'], x['xor'])
+            taken = x['deserialize_rc'] == 0 and x['check_integrity'] if 'deserialize_rc' in x else x['check_integrity_ignore_batch_commit_flag']
+            self.assertEqual(rc_of(A.get_entry, cut, 0) == 0, taken, x)
 
     def test_archive_keys_and_start_file(self):
         for f in self.m['archive_key_files']:
