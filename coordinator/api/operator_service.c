@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "job/archive.h"
 #include "job/backup.h"
+#include "job/cancel.h"
 #include "job/repo_init.h"
 #include "job/restore.h"
 #include "proto/message.h"
@@ -298,6 +299,24 @@ static obv_code op_restore_start(obv_api *api, const ProtobufCMessage *req, obv_
     return reply_job(&api->x, &j, resp, err);
 }
 
+static obv_code op_backup_cancel(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
+{
+    (void)req;
+    obv_job j;
+    OBV_TRY(obv_job_cancel(&api->x, "", &j, err));
+    return reply_job(&api->x, &j, resp, err);
+}
+
+static obv_code op_job_cancel(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
+{
+    const Obvault__V1__JobRequest *q = (const Obvault__V1__JobRequest *)req;
+    obv_job j;
+    if (!q->id[0])
+        return obv_fail(err, OBV_E_INVAL, 0, "name the job to cancel");
+    OBV_TRY(obv_job_cancel(&api->x, q->id, &j, err));
+    return reply_job(&api->x, &j, resp, err);
+}
+
 /* ---- small ones */
 
 static obv_code op_version(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
@@ -340,6 +359,7 @@ static const struct {
     {"ArchiveStop", op_archive_stop},
     {"ArchiveStatus", op_archive_status},
     {"BackupStart", op_backup_start},
+    {"BackupCancel", op_backup_cancel},
     {"BackupList", op_backup_list},
     {"BackupShow", op_backup_show},
     {"Window", op_window},
@@ -347,6 +367,7 @@ static const struct {
     {"RestoreStatus", op_restore_status},
     {"JobList", op_job_list},
     {"JobShow", op_job_show},
+    {"JobCancel", op_job_cancel},
     {"AgentList", op_agent_list},
 };
 #define METHOD_COUNT (sizeof METHODS / sizeof *METHODS)

@@ -84,6 +84,34 @@ static obv_code backup_start(obv_cli *c, obv_err *err)
     return start(c, "BackupStart", &q.base, c->wait, NULL, err);
 }
 
+/* Asks for the end and waits for it, which takes seconds. Good when the job ended because of that. */
+static obv_code cancel(obv_cli *c, const char *method, const ProtobufCMessage *req, obv_err *err)
+{
+    OBV_AUTO(obv_message_drop) ProtobufCMessage *m = NULL;
+    Obvault__V1__Job *last = NULL;
+    OBV_TRY(obv_cli_call(c, method, req, &m, err));
+    OBV_TRY(obv_cli_follow(c, ((const Obvault__V1__Job *)m)->id, NULL, false, &last, err));
+    obv_message_drop(&m);
+    m = &last->base;
+    if (!last->error || last->error->code != OBV_E_CANCELLED)
+        return obv_fail(err, OBV_E_PRECONDITION, 0, "job %s ended before it could be cancelled: %s", last->id,
+                        last->status);
+    return obv_cli_print(c, m, obv_text_job, obv_json_job, err);
+}
+
+static obv_code backup_cancel(obv_cli *c, obv_err *err)
+{
+    const Obvault__V1__Nothing q = OBVAULT__V1__NOTHING__INIT;
+    return cancel(c, "BackupCancel", &q.base, err);
+}
+
+static obv_code job_cancel(obv_cli *c, obv_err *err)
+{
+    Obvault__V1__JobRequest q = OBVAULT__V1__JOB_REQUEST__INIT;
+    q.id = text_of(c->id);
+    return cancel(c, "JobCancel", &q.base, err);
+}
+
 static obv_code backup_list(obv_cli *c, obv_err *err)
 {
     const Obvault__V1__Nothing q = OBVAULT__V1__NOTHING__INIT;
@@ -194,6 +222,7 @@ static const obv_cli_command COMMANDS[] = {
     {"archive", "stop", START, 0, archive_stop, "end the running round"},
     {"archive", "status", 0, 0, archive_status, "show the round, its checkpoints and what holds them back"},
     {"backup", "start", START, 0, backup_start, "back up all tenants"},
+    {"backup", "cancel", 0, 0, backup_cancel, "end the backup that runs; its set is failed"},
     {"backup", "list", 0, 0, backup_list, "list the backup sets"},
     {"backup", "show", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, backup_show, "show one set and what it can restore"},
     {"window", NULL, OBV_CLI_HAS_TENANT, 0, window, "show the times that can be restored"},
@@ -204,6 +233,7 @@ static const obv_cli_command COMMANDS[] = {
     {"job", "list", OBV_CLI_HAS_RUNNING | OBV_CLI_HAS_LIMIT, 0, job_list, "list jobs, newest first"},
     {"job", "show", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_show, "show a job with its events"},
     {"job", "watch", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_watch, "follow a job to its end"},
+    {"job", "cancel", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_cancel, "end a backup, or a restore that has not begun"},
     {"agent", "list", 0, 0, agent_list, "list the agents"},
     {"version", NULL, 0, 0, version, "show versions"},
 };

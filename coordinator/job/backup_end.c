@@ -2,6 +2,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "job/backup.h"
+#include "job/cancel.h"
 #include "job/checks.h"
 
 #include <stdio.h>
@@ -255,7 +256,8 @@ static obv_code end_failed(obv_job_ctx *x, const obv_job *job, obv_backup_memory
     obv_code code = obv_files_look(x, job->id, "failed", &queued, &done, err);
     if (code == OBV_OK && !done)
         code = obv_check_destination(x, &m->no_destination_ns, err);
-    if (code == OBV_OK && !done && obv_ctx_now(x) - job->phase_at < (int64_t)x->cfg->step_s * OBV_US_PER_S)
+    const int64_t limit = job->cancel ? OBV_CANCEL_MARK_US : (int64_t)x->cfg->step_s * OBV_US_PER_S;
+    if (code == OBV_OK && !done && obv_ctx_now(x) - job->phase_at < limit)
         return OBV_OK;
     if (!done) /* the lists are whole again with the next backup: they are always written from here */
         OBV_WARN("set %lld: its entries could not be marked FAILED at the destination", (long long)job->ref);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "job/archive.h"
 #include "job/backup.h"
+#include "job/cancel.h"
 #include "job/repo_init.h"
 #include "job/restore.h"
 
@@ -105,9 +106,21 @@ static obv_code end_badly(obv_job_ctx *x, const obv_job *job, const obv_err *why
     return obv_job_end(x->s, job->id, job->phase, why, obv_ctx_now(x), err);
 }
 
+/* Whatever it waits for, and in whatever phase: the set fails, agents are told to stop. */
+static obv_code end_cancelled(obv_job_ctx *x, const obv_job *job, obv_err *err)
+{
+    obv_err why = {0};
+    obv_job_cancelled(job, &why);
+    if (job->kind == OBV_JOB_BACKUP && job->ref)
+        return obv_backup_fail(x, job, &why, err);
+    return obv_job_end(x->s, job->id, job->phase, &why, obv_ctx_now(x), err);
+}
+
 static obv_code step_one(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms, obv_err *err)
 {
     obv_err why = {0};
+    if (obv_job_is_cancelled(job))
+        return end_cancelled(x, job, err);
     obv_log_context_set(job->id, NULL, NULL);
     obv_code code = machine_of(job->kind)(x, job, again_ms, &why);
     /* an archive waits for ever, others have a limit: nothing may hang unnoticed */
@@ -137,7 +150,7 @@ obv_code obv_runner_pass(obv_job_ctx *x, obv_job_kind kind, uint32_t *again_ms, 
     *again_ms = 5000;
     obv_code code = jobs ? obv_job_running(x->s, kind, jobs, JOBS_MAX, &n, err) : obv_fail(err, OBV_E_NOMEM, 0, "jobs");
     for (size_t i = 0; i < n && code == OBV_OK; i++) {
-        uint32_t ms = pause_left(x, jobs[i].id);
+        uint32_t ms = jobs[i].cancel ? 0 : pause_left(x, jobs[i].id);
         if (ms == 0) {
             ms = 1000;
             code = step_one(x, &jobs[i], &ms, err);

@@ -24,7 +24,8 @@ const char *obv_job_status_name(obv_job_status s)
 }
 
 #define COLUMNS                                                                                                        \
-    "id, kind, status, phase, run_key, ref, started_at, phase_at, ended_at, code, sys, message, hint FROM jobs "
+    "id, kind, status, phase, run_key, ref, started_at, phase_at, ended_at, code, sys, message, hint, cancel FROM "    \
+    "jobs "
 
 static void read_job(const obv_rows *r, obv_job *out)
 {
@@ -34,6 +35,7 @@ static void read_job(const obv_rows *r, obv_job *out)
                      .started_at = obv_rows_i64(r, 6),
                      .phase_at = obv_rows_i64(r, 7),
                      .ended_at = obv_rows_i64(r, 8)};
+    out->cancel = obv_rows_i64(r, 13) != 0;
     obv_rows_copy(r, 0, out->id, sizeof out->id);
     obv_rows_copy(r, 3, out->phase, sizeof out->phase);
     obv_rows_copy(r, 4, out->run_key, sizeof out->run_key);

@@ -83,8 +83,9 @@ static const char V1[] =
     " issued_at INTEGER NOT NULL DEFAULT 0, last_job_id INTEGER NOT NULL DEFAULT 0,"
     " info TEXT NOT NULL DEFAULT '');";
 
-/* the agent's hint of why a PG failed */
-static const char V2[] = "ALTER TABLE pgs ADD COLUMN hint TEXT;";
+/* The agent's hint of why a PG failed; an operator wants the job to end. */
+static const char V2[] = "ALTER TABLE pgs ADD COLUMN hint TEXT;"
+                         "ALTER TABLE jobs ADD COLUMN cancel INTEGER NOT NULL DEFAULT 0;";
 
 const char *const OBV_STATE_MIGRATIONS[] = {V1, V2};
 const size_t OBV_STATE_MIGRATION_COUNT = sizeof OBV_STATE_MIGRATIONS / sizeof *OBV_STATE_MIGRATIONS;

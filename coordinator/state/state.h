@@ -72,6 +72,7 @@ typedef struct obv_job {
     char run_key[128];                      /* client-made; a second start with it finds this job */
     int64_t ref;                            /* set id, round */
     int64_t started_at, phase_at, ended_at; /* us */
+    bool cancel;                            /* an operator wants it to end */
     obv_err result;
 } obv_job;
 

@@ -489,6 +489,25 @@ class HostFaults:
         self.archive_goes_on()
         return True, "; ".join(said)
 
+    # ---- an operator
+    def cancelled(self):
+        """`backup cancel` while OBServers hold their answers back: over within 10 s, agents let go, nothing is offered."""
+        self.slow(ms=20000, count=4)
+        job = self.backup().copying()
+        time.sleep(1)
+        began = time.monotonic()
+        code, answer = self.site.cli_raw("backup", "cancel")
+        took = time.monotonic() - began
+        said = self.judge(job, ("FAILED",), (1,), ("cancelled by an operator",))
+        harness.wait_for("agents that let go", 25, lambda: not any(a["batches"] for a in self.site.cli("agent", "list")["agents"]))
+        let_go = time.monotonic() - began
+        again, _ = self.site.cli_raw("backup", "cancel")
+        self.no_source_faults()
+        self.keep(self.backup())
+        self.archive_goes_on()
+        return code == 0 and took < 10 and again != 0 and answer.get("error"), (
+            f"cancel ends {code} after {took:.1f} s, agents let go after {let_go:.1f} s, once more ends {again}, the next set is good; {said}")
+
     # ---- the proof
     def restored(self):
         s = self.site
@@ -530,6 +549,7 @@ FAULTS = [
     ("OBServer of another version", HostFaults.other_version, True),
     ("SQL account without rights", HostFaults.no_rights, False),
     ("clock jumping", HostFaults.clock_jumps, False),
+    ("backup cancel", HostFaults.cancelled, False),
 ]
 
 

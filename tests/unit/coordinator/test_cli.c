@@ -28,6 +28,7 @@ static void commands_take_what_they_need_and_nothing_else(void **state)
         {"backup start --timeout 15m --wait", OBV_OK}, {"backup list", OBV_OK}, {"backup show", OBV_E_INVAL},
         {"backup show 1", OBV_OK}, {"backup show 1 2", OBV_E_INVAL}, {"window", OBV_OK}, {"window --tenant t", OBV_OK},
         {"window t", OBV_E_INVAL}, {"job list --running --limit 5", OBV_OK}, {"job list --limit 0", OBV_E_INVAL},
+        {"job cancel backup-1", OBV_OK}, {"job cancel", OBV_E_INVAL}, {"backup cancel", OBV_OK}, {"backup cancel 1", OBV_E_INVAL},
         {"job watch backup-1", OBV_OK}, {"job watch", OBV_E_INVAL}, {"agent list -o json", OBV_OK}, {"version", OBV_OK},
         {"agent list -o xml", OBV_E_INVAL}, {"agent list --nonsense", OBV_E_INVAL}, {"backup start --timeout soon", OBV_E_INVAL},
         {"restore start --tenant a --to b --at 2020-01-02T03:04:05.000006+02:00 --pool p", OBV_OK},
