@@ -12,6 +12,7 @@
 
 #define LIST_ROWS 1024u
 #define MERGE_WAIT_US (30 * 60 * OBV_US_PER_S)
+#define SOURCE_NS (10 * OBV_NS_PER_S)
 
 static obv_code archiving(obv_job_ctx *x, obv_round *out, obv_err *err)
 {
@@ -239,6 +240,30 @@ obv_code obv_backup_generate(obv_job_ctx *x, obv_cluster *c, const obv_job *job,
 
 /* ---- the machine */
 
+/* An upgrade, or another cluster behind the same addresses, that comes under the copies: looked for now and then, and
+ * in each phase. */
+static obv_code same_source(obv_job_ctx *x, const obv_job *job, const obv_set *set, obv_backup_memory *m, obv_err *err)
+{
+    obv_identity id;
+    obv_cluster *c = NULL;
+    const int64_t now = obv_clock_ns(&x->clock);
+    if (strcmp(m->source_phase, job->phase) == 0 && now - m->source_ns < SOURCE_NS)
+        return OBV_OK;
+    OBV_TRY(x->clusters.source(x->clusters.ctx, &c, err));
+    obv_code code = obv_check_source(x, c, &id, err);
+    if (code == OBV_OK && id.version != set->cluster_version)
+        code = obv_fail(err, OBV_E_PRECONDITION, 0, "the cluster's version is another one now");
+    if (code != OBV_OK && !OBV_IS_RETRYABLE(code)) {
+        (void)obv_hint(err, "nothing can be restored from this set, earlier ones are as they were: start again when the"
+                            " cluster is back in the state of the set's start");
+        return obv_wrap(err, "during the backup");
+    }
+    OBV_TRY(code);
+    m->source_ns = now;
+    (void)snprintf(m->source_phase, sizeof m->source_phase, "%s", job->phase);
+    return OBV_OK;
+}
+
 static obv_code one_step(obv_job_ctx *x, const obv_job *job, obv_backup_memory *m, obv_err *err)
 {
     obv_set set;
@@ -252,6 +277,7 @@ static obv_code one_step(obv_job_ctx *x, const obv_job *job, obv_backup_memory *
     if (strcmp(job->phase, "CLEANUP") == 0)
         return obv_backup_cleanup(x, job, &set, m, err);
     OBV_TRY(obv_check_destination(x, &m->no_destination_ns, err));
+    OBV_TRY(same_source(x, job, &set, m, err));
     if ((strcmp(job->phase, "SCHEDULE") == 0 || strcmp(job->phase, "GENERATE") == 0) && obv_backup_overdue(x, job))
         return obv_fail(err, OBV_E_LIMIT, 0, "no agent stored the files of %s in %u s", job->phase,
                         x->cfg->step_s * OBV_BACKUP_STALL_STEPS);

@@ -29,6 +29,9 @@ typedef struct obv_backup_memory {
     int64_t moved_set, moved_ns, done;
     uint64_t bytes;
     int64_t no_destination_ns; /* since when no agent can store anything; 0: one can */
+    /* when the source was last seen to be what the set began with */
+    int64_t source_ns;
+    char source_phase[24];
 } obv_backup_memory;
 
 /** Tenants' lists are made and stored; moves to DOING. */

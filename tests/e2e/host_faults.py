@@ -400,6 +400,23 @@ class HostFaults:
         self.archive_goes_on()
         return True, said
 
+    def moved(self):
+        """Replicas leave the host that copies them: others are used, and those that left return to the archive's members."""
+        s = self.site
+        pgs = [p for p in s.ctl("source", "status", pgs=True)["pgs"] if int(p["pg"].split("/")[0]) >> 40 in s.tenants]
+        self.slow()
+        job = self.backup().copying()
+        away = []
+        for i, pg in enumerate(pgs[:30]):
+            host = [h for h in (1, 2, 3) if h != pg["leader"]][i % 2]
+            s.ctl_direct("source", "replica", pg=pg["pg"], host=host, here=False)
+            away.append((pg["pg"], host))
+        said = self.judge(job, ("SUCCESS",))
+        for pg, host in away:
+            s.ctl_direct("source", "replica", pg=pg, host=host, here=True)
+        self.archive_goes_on()
+        return True, f"{len(away)} replicas left, {said}"
+
     def leader_change(self):
         self.slow()
         job = self.backup().copying()
@@ -427,20 +444,37 @@ class HostFaults:
         for host in (1, 2, 3):
             self.site.cluster("source", "ctl", "--host", host, "fault", "kind=none", "pcode=0", check=False)
 
-    def cluster_db(self, sql, *args):
-        db = sqlite3.connect(f"{self.site.path('source', 'shared', 'cluster.db')}", timeout=20)
-        with contextlib.closing(db), db:
-            return db.execute(sql, args).fetchall()
+    def server(self, host, version):
+        self.site.ctl("source", "server", host=host, build_version=version)
 
     def other_version(self):
-        """One server of another build (a rolling upgrade): nothing is started, and archiving goes on."""
-        build = self.cluster_db("SELECT build_version FROM __all_server WHERE id = 2")[0][0]
-        self.cluster_db("UPDATE __all_server SET build_version = ? WHERE id = 2", "3.1.4_other")
-        code, answer = self.site.cli_raw("backup", "start", "--wait")
-        self.cluster_db("UPDATE __all_server SET build_version = ? WHERE id = 2", build)
-        error = answer.get("error") or {}
+        """A rolling upgrade: no start, a running set fails; a release that nobody has tested: no start. Archiving goes on."""
+        s = self.site
+        db = sqlite3.connect(f"file:{s.path('source', 'shared', 'cluster.db')}?mode=ro", uri=True, timeout=20)
+        with contextlib.closing(db):
+            build = db.execute("SELECT build_version FROM __all_server WHERE id = 1").fetchone()
+        self.server(2, "3.1.4_100000")
+        try:
+            start, answer = s.cli_raw("backup", "start", "--wait")
+            error = answer.get("error") or {}
+        finally:
+            self.server(2, build[0])
+        s.ctl("source", "parameter", name="min_observer_version", value="4.0.0.0")
+        try:
+            unknown, answer = s.cli_raw("backup", "start", "--wait")
+            named = "4.0.0.0" in str(answer.get("error"))
+        finally:
+            s.ctl("source", "parameter", name="min_observer_version", value="3.1.5")
+        self.slow()
+        job = self.backup().copying()
+        self.server(3, "3.1.4_100000")
+        try:
+            said = self.judge(job, ("FAILED",), (14,), ("during the backup", "upgraded"))
+        finally:
+            self.server(3, build[0])
         self.archive_goes_on()
-        return code == 14 and "version" in error.get("message", ""), f"exit {code}: {error.get('message')}"
+        return start == 14 and "version" in error.get("message", "") and unknown == 1 and named, (
+            f"start with one other: exit {start}, with an unknown release: exit {unknown}; under the copy: {said}")
 
     def accounts(self, user, rights):
         file = self.site.path("source", "shared", "accounts.json")
@@ -544,6 +578,7 @@ FAULTS = [
     ("host dies and returns", HostFaults.host_dies, False),
     ("PG merged under the copy", HostFaults.merged, False),
     ("PG dropped under the copy", HostFaults.dropped, False),
+    ("PG moved under the copy", HostFaults.moved, False),
     ("leader change during backup", HostFaults.leader_change, False),
     ("corrupt macroblock at the source", HostFaults.corrupt_source, False),
     ("OBServer of another version", HostFaults.other_version, True),

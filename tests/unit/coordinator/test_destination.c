@@ -206,6 +206,25 @@ static void time_away_counts_for_no_deadline(void **state)
     world_end(&w);
 }
 
+static void an_upgrade_under_the_copies_fails_the_set(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    const obv_job j = world_backup(&w);
+    for (int i = 0; i < 100 && strcmp(now(&w, &j).phase, "DOING") != 0; i++)
+        world_turn(&w);
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w.agents[i].archive_lag_us = 15 * OBV_US_PER_S; /* the set cannot be closed at once */
+    turns(&w, 1);
+    w.cluster.upgrading = true;
+    const obv_job e = ended(&w, &j, 60);
+    assert_int_equal(e.result.code, OBV_E_PRECONDITION);
+    assert_non_null(strstr(e.result.msg, "during the backup"));
+    assert_non_null(strstr(e.result.hint, "nothing can be restored from this set"));
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +236,7 @@ int main(void)
         cmocka_unit_test(the_agent_s_hint_reaches_the_operator),
         cmocka_unit_test(a_coordinator_that_returns_waits_anew),
         cmocka_unit_test(time_away_counts_for_no_deadline),
+        cmocka_unit_test(an_upgrade_under_the_copies_fails_the_set),
         cmocka_unit_test(an_io_error_is_tried_again_and_not_for_ever),
     };
     return cmocka_run_group_tests_name("coordinator.destination", tests, NULL, NULL);
