@@ -32,7 +32,8 @@ enum pg_kind { KIND_INNER, KIND_STANDALONE, KIND_TABLEGROUP };
 struct shm_part { /* one member partition of a PG */
     struct pkey key;
     int64_t create_schema_version, create_ts;
-    int comp; /* enum compressor */
+    int comp;       /* enum compressor */
+    int index_type; /* of the table itself: 3 a global index (always without rows), else 0 */
     bool int_key;
     bool dropped;
     int64_t dropped_ts; /* the copy goes a little later than the schema's row */

@@ -228,8 +228,11 @@ static bool wanted(const json_t *schema, const struct shm_pg *p, const struct sh
     const json_t *t = json_object_get(schema, id);
     if (!t || json_integer_value(json_object_get(t, "is_deleted")))
         return false;
+    bool index = idx || json_integer_value(json_object_get(t, "table_type")) == 5;
+    if (index && json_integer_value(json_object_get(t, "index_status")) != 2)
+        return false;
     if (idx)
-        return json_integer_value(json_object_get(t, "index_status")) == 2;
+        return true;
     size_t i;
     json_t *v;
     json_array_foreach(json_object_get(t, "partitions"), i,

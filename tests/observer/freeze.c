@@ -24,7 +24,7 @@ static struct sst_spec minor_spec(struct host *h, struct replica *r, const struc
     s.comp = p->comp == C_NONE ? C_NONE : C_LZ4; /* the default minor compressor */
     s.int_key = p->int_key && idx == 0;
     s.multi_version = true;
-    s.index_type = idx ? 1 : 0;
+    s.index_type = idx ? 1 : p->index_type;
     s.schema_version = p->create_schema_version;
     s.end_log_id = r->applied_id;
     s.path = path;
@@ -343,7 +343,7 @@ static int build_index(struct host *h, struct replica *r, const struct shm_part 
     s.key.l = (struct lrange){0, snapshot, snapshot};
     s.comp = (enum compressor)p->comp;
     s.int_key = p->int_key && idx == 0;
-    s.index_type = idx ? 1 : 0;
+    s.index_type = idx ? 1 : p->index_type;
     s.schema_version = p->create_schema_version;
     s.data_version = version;
     s.end_log_id = r->applied_id;

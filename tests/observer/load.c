@@ -37,7 +37,7 @@ static int add_rows(struct host *h, const struct shm_part *p, int idx, int64_t v
     s.key.l = (struct lrange){0, snapshot, snapshot};
     s.comp = (enum compressor)p->comp;
     s.int_key = idx == 0;
-    s.index_type = idx ? 1 : 0;
+    s.index_type = idx ? 1 : p->index_type;
     s.schema_version = p->create_schema_version;
     s.data_version = version;
     s.path = path;

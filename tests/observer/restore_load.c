@@ -108,7 +108,7 @@ static int build_major(const struct loading *l, struct row_file *r, const struct
     s.key.l = (struct lrange){0, l->snapshot, l->snapshot};
     s.comp = (enum compressor)p->comp;
     s.int_key = p->int_key && idx == 0;
-    s.index_type = idx ? 1 : 0;
+    s.index_type = idx ? 1 : p->index_type;
     s.schema_version = p->create_schema_version;
     s.data_version = l->version;
     s.path = path;
@@ -210,12 +210,14 @@ static int make_part(const struct loading *l, uint64_t low, struct pkey key, str
     p->comp = (int)compressor_from(jstr(t, "compressor"));
     if (!p->comp)
         p->comp = C_NONE;
+    p->index_type = jint(t, "table_type") == 5 ? (int)jint(t, "index_type") : 0;
     p->int_key = !strcmp(jstr(t, "key_kind"), "int");
     p->idx[0] = full_id(l->want->tenant_id, low);
     p->idx_ready[0] = true;
     json_object_foreach(l->tables, name, x)
     {
-        if (jint(x, "table_type") != 5 || (uint64_t)jint(x, "data_table_id") != low || jint(x, "index_status") != 2)
+        if (jint(x, "table_type") != 5 || (uint64_t)jint(x, "data_table_id") != low || jint(x, "index_status") != 2 ||
+            jint(x, "index_type") != 1)
             continue;
         if (p->n_idx == PART_INDEXES)
             return fail(l->err, -4016, "table %" PRIu64 " has too many indexes", low);

@@ -51,7 +51,7 @@ static int first_major(struct host *h, const struct pg_spec *s, const struct shm
         spec.key.l = (struct lrange){0, s->snapshot, s->snapshot};
         spec.comp = (enum compressor)p->comp;
         spec.int_key = p->int_key && idx == 0;
-        spec.index_type = idx ? 1 : 0;
+        spec.index_type = idx ? 1 : p->index_type;
         spec.schema_version = p->create_schema_version;
         spec.data_version = s->version;
         spec.path = path;
@@ -281,7 +281,7 @@ void table_publish(struct host *h, uint64_t tenant, json_t *t)
                      (int64_t)tenant, id, text);
         free(text);
     }
-    if (jint(t, "table_type") != 5)
+    if (jint(t, "table_type") != 5 || jint(t, "index_type") == 3)
         publish_parts(h, tenant, id, t, jint(t, "binding") != 0);
 }
 

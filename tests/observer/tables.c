@@ -48,10 +48,22 @@ json_t *index_json(uint64_t index, uint64_t table, enum compressor comp)
     return x;
 }
 
+json_t *global_index_json(uint64_t index, uint64_t table, enum compressor comp, int parts)
+{
+    json_t *x = index_json(index, table, comp);
+    json_object_set_new(x, "index_type", json_integer(3));
+    json_object_set_new(x, "part_level", json_integer(1));
+    json_object_set_new(x, "part_num", json_integer(parts));
+    for (int i = 0; i < parts; i++)
+        json_array_append_new(json_object_get(x, "partitions"), json_integer(i));
+    return x;
+}
+
 struct shm_part make_part(const struct part_seed *s, struct pkey key)
 {
     struct shm_part p = {
         .key = key, .create_schema_version = s->version, .comp = (int)s->comp, .int_key = true, .n_idx = 1};
+    p.index_type = s->index_type;
     p.idx[0] = full_id(s->tenant, s->low);
     p.idx_ready[0] = true;
     for (int i = 0; i < s->n_index; i++) { /* an empty partition's index is complete from the start */

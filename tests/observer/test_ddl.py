@@ -124,6 +124,29 @@ def groups(b):
     return table
 
 
+def global_index(b):
+    """PGs of its own from the creation on; part of the tenant's content only while AVAILABLE; dropped with the table."""
+    table = ddl(b, "create_table", partitions=2)["table_id"]
+    done = {}
+    t = threading.Thread(target=lambda: done.update(ddl(b, "add_index", table=table, build_us=500000, **{"global": True}, partitions=2)))
+    t.start()
+    time.sleep(0.2)
+    (index,) = [i for i, s in tables(b).items() if s == 1]
+    name = f"{TENANT << 40 | index}/1"
+    assert [p for p in b.ctl("status", pgs=True)["pgs"] if p["pg"] == name and p["state"] == 1]
+    shown = [p["pg"] for p in b.ctl("digest", tenant=TENANT)["pgs"]]
+    assert f"{index}/1" not in shown and f"{table}/1" in shown
+    t.join()
+    assert f"{index}/1" in [p["pg"] for p in b.ctl("digest", tenant=TENANT)["pgs"]]
+    b.refused(-4007, "ddl", op="drop_partition", tenant=TENANT, table=table, partition=1)
+    new = ddl(b, "truncate", table=table)["table_id"]
+    (fresh,) = [i for i in tables(b) if i > index]
+    assert index not in tables(b) and f"{fresh}/1" in [p["pg"] for p in b.ctl("digest", tenant=TENANT)["pgs"]]
+    ddl(b, "drop_table", table=new)
+    assert fresh not in tables(b)
+    assert [p["state"] for p in b.ctl("status", pgs=True)["pgs"] if p["pg"] in (name, name.replace(str(TENANT << 40 | index), str(TENANT << 40 | fresh)))] == [2, 2]
+
+
 def schema_is_one_with_its_commit(b):
     """max(schema_version) as SQL shows it at a moment is in the log before that moment."""
     stop = threading.Event()
@@ -168,6 +191,7 @@ def main():
         extra = [ddl(b, "add_index", table=table, wait=False)["index_id"] for _ in range(2)]
         b.ctl("major_merge")
         groups(b)
+        global_index(b)
         end = time.monotonic() + 10  # an index waits for the transactions that are older
         while [tables(b)[i] for i in extra] != [2, 2]:
             assert time.monotonic() < end

@@ -247,6 +247,60 @@ def pg_host(b, name):
     return next(p for p in b.ctl("status", pgs=True)["pgs"] if p["pg"] == name)["leader"]
 
 
+# ---- C14: start_id jumps over logs that this host has only as somebody's lost proposal
+
+
+def entries_of(b, host, name):
+    """Every entry of a PG in a host's clog, confirmed or not: {log id: [Entry]}."""
+    import archive as A
+    import struct
+    out, key = {}, key_of(name)
+    folder = os.path.join(b.store(host), "clog")
+    for n in sorted(int(x) for x in os.listdir(folder) if x.isdigit()):
+        with open(os.path.join(folder, str(n)), "rb") as f:
+            buf = memoryview(f.read())
+        pos = 0
+        while bytes(buf[pos:pos + 2]) == b"LB" and struct.unpack_from(">i", buf, pos + 4)[0] != 2:
+            total, pad = struct.unpack_from(">qq", buf, pos + 8)
+            p = pos + 48
+            while p < pos + total - pad:
+                e, p = A.get_entry(buf, p)
+                if e.pkey == key:
+                    out.setdefault(e.log_id, []).append(e)
+            pos += total - pad
+    return out
+
+
+def stale_tail_below_start_id(b):
+    t, name = table(b)
+    put(b, t, 1, "before")
+    pg = next(p for p in b.ctl("status", pgs=True)["pgs"] if p["pg"] == name)
+    host, last = pg["leader"] % 3 + 1, pg["last_log_id"]
+    time.sleep(0.3)
+    b.ctl("stale_tail", host=host, pg=name, count=2)
+    b.ctl("rebuild", host=host, pg=name, logs=2)
+    for i in range(4):
+        put(b, t, 10 + i, f"real {i}")
+    c = b.sql()
+    where = f"svr_ip = '{b.hosts[host - 1]}' AND svr_port = {b.port + 1} AND table_id = {TENANT << 40 | t}"
+    for _ in range(100):
+        ((start,),) = c.query(f"SELECT start_id FROM __all_virtual_clog_stat WHERE {where}")
+        if start > last + 4:
+            break
+        time.sleep(0.05)
+    c.close()
+    assert start > last + 4
+    truth = b.logs(pg["leader"], name)
+    mine = entries_of(b, host, name)
+    for i in (last + 1, last + 2):
+        assert i in mine, "nothing that could mislead"
+        assert all(bytes(e.data) != bytes(truth[i].data) for e in mine[i]), "the log itself is here"
+    assert last + 3 in mine and bytes(mine[last + 3][-1].data) == bytes(truth[last + 3].data)
+    time.sleep(0.5)
+    proven = live.committed(b.store(host)).get(key_of(name), {})
+    assert last + 3 in proven and last + 1 not in proven and last + 2 not in proven, sorted(proven)
+
+
 # ---- A7, E23, versions, rights
 
 
@@ -287,7 +341,7 @@ def main():
     with Bench(sys.argv[1], "127.0.15", "ilog_freeze_us=200000") as b:
         b.ctl("layout", small=True)
         for trap in (trans_states_behind, cold_pgs_are_not_frozen, tables_of_a_copy, versions_are_recycled, odd_assist,
-                     replica_states, what_sql_shows):
+                     replica_states, stale_tail_below_start_id, what_sql_shows):
             start = time.monotonic()
             trap(b)
             print(f"ok {trap.__name__} ({time.monotonic() - start:.1f} s)", flush=True)

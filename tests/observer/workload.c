@@ -66,7 +66,7 @@ static const struct shm_part *pick_part(struct worker *k, uint32_t pg)
     if (!p->n_parts)
         return NULL;
     const struct shm_part *q = &p->part[rnd_next(&k->seed) % (uint64_t)p->n_parts];
-    return q->dropped ? NULL : q;
+    return q->dropped || q->index_type ? NULL : q;
 }
 
 static void make_row(struct worker *k, const struct shm_part *p, struct row_change *out, uint8_t *val)
@@ -290,7 +290,8 @@ json_t *workload_insert(struct host *h, const json_t *req)
     for (uint32_t i = 0; i < h->shm->n_pg; i++)
         for (int k = 0; k < pg_at(h, i)->n_parts; k++) {
             const struct shm_part *p = &pg_at(h, i)->part[k];
-            if (p->idx[0] != id || pkey_partition_id(&p->key) != pid || pg_at(h, i)->state != PG_LIVE || p->dropped)
+            if (p->idx[0] != id || pkey_partition_id(&p->key) != pid || pg_at(h, i)->state != PG_LIVE || p->dropped ||
+                p->index_type)
                 continue;
             struct row_change c;
             uint8_t kb[8];

@@ -37,6 +37,8 @@ def _restore_one(pg):
     low, part, kind, tables = pg
     out = {'table_id': low, 'partition_id': part, 'kind': kind, 'tables': tables, 'restored': False, 'rows': 0,
            'digest': EMPTY, 'file': None, 'partitions': 0, 'blocks': 0, 'logs': 0}
+    if kind == 'rebuilt':  # a global index of after the set: nothing is read for it
+        return dict(out, kind='standalone')
     try:
         p = PgRestore(_job, low, part)
         if p.exists or kind != 'inner':
@@ -138,8 +140,9 @@ class Restore:
         _job = job._replace(schema=schema)
         inner = [(low, 0, 'inner', [low]) for low in W.SYS_TABLES]
         user = []
+        anew = schema.rebuilt_globals(p.largest.info['backup_schema_version'])
         for (low, part), tables in sorted(schema.pgs(schema.version).items()):
-            kind = 'tablegroup' if low & W.TABLEGROUP_BIT else 'standalone'
+            kind = 'rebuilt' if low in anew else 'tablegroup' if low & W.TABLEGROUP_BIT else 'standalone'
             user.append((low, part, kind, sorted(tables)))
         self.count['pg_count'] = len(inner) + len(user)
         total = size_of(*[s.path for s in p.sets.values()], *[x.path for x in p.pieces])
@@ -169,7 +172,9 @@ class Restore:
     @staticmethod
     def _user_keys(user, keys, p):
         """A user PG that is neither in the list nor in the archive breaks the restore."""
-        for low, part, _, _ in user:
+        for low, part, kind, _ in user:
+            if kind == 'rebuilt':
+                continue
             key = key_from_id(p.tenant_id << 40 | low, part)
             if key not in keys and (not p.pieces or not PgArchive(p.pieces, key.table_id, part).exists):
                 raise ObError(OB_ERR_UNEXPECTED, 'may lost data: PG %s is neither in the set nor archived' % (key,),

@@ -215,6 +215,12 @@ class Schema:
         """User PGs of the schema: (low id, partition_id) -> low ids of member tables."""
         return self._view(version)[1]
 
+    def rebuilt_globals(self, at_set):
+        """Low ids of global indexes that are AVAILABLE now but were not at the set's version: RootService builds them anew."""
+        before = {t['table_id'] for t in self._view(at_set)[0] if is_global_index(t) and t['index_status'] == 2}
+        return {t['table_id'] for t in self._view(self.version)[0]
+                if is_global_index(t) and t['index_status'] == 2} - before
+
     def indexes(self, low_id, version, available=True):
         """Local indexes of a table at a version."""
         return [t for t in self._view(version)[2].get(low_id, []) if not available or t['index_status'] == 2]
@@ -247,6 +253,10 @@ def _group_partitions(g):
 
 def is_local_index(t):
     return t['table_type'] == 5 and t['index_type'] in (1, 2, 5, 6, 7, 8)
+
+
+def is_global_index(t):
+    return t['table_type'] == 5 and t['index_type'] in (3, 4)
 
 
 def index_row_key(index_low, key):

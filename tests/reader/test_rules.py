@@ -112,6 +112,43 @@ class Rules(Case):
         self.other_keys(lambda key: dict(key, pkey=G.PKey(G.full(G.TABLE), 0, 2)))
         self.refused(-4016, self.times[0], 'index has none of')
 
+    # ---- A4, A6: global indexes
+
+    def global_index(self, before_set, listed=True):
+        """A global index, AVAILABLE before or after the set; it never has rows."""
+        w = self.history()
+        low = 60077
+        row = dict(w.index(low, G.TABLE, 1), index_type=3, part_level=1, part_num=1, partitions=[0])
+        w.ddl([row])
+        w._pg(G.Pg(low, 0))
+        if before_set:
+            w.ddl([dict(row, index_status=2)])
+        pg = w.pgs[low, 0]
+        if not listed:
+            del w.pgs[low, 0]
+        self.full()
+        w.pgs[low, 0] = pg
+        if not before_set:
+            w.ddl([dict(row, index_status=2)])
+        self.after()
+        a = GA.ArchiveWriter(self.cp, self.w)
+        a.piece()
+        a.infos()
+        return low
+
+    def test_global_index_of_the_set_must_be_listed(self):
+        low = self.global_index(True)
+        r = self.same(self.times[-1])
+        self.assertIn((low, 0), r['content'])
+        self.setUp()
+        self.global_index(True, listed=False)
+        self.refused(-4016, self.times[-1], 'may lost data')
+
+    def test_global_index_made_available_later_is_built_anew(self):
+        low = self.global_index(False, listed=False)
+        r = self.same(self.times[-1])
+        self.assertEqual([p['file'] for p in r['pgs'] if p['table_id'] == low], [None])
+
     # ---- A5, A8: what a set says of itself
 
     def test_compatible_1_and_2_are_never_restored_from_3_1_positions(self):
