@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "check.h"
 #include "destination.h"
 
 #include <inttypes.h>
@@ -45,6 +46,25 @@ obv_code obv_local_repo_init(const obv_agent_config *cfg, const obv_local_option
     return OBV_OK;
 }
 
+/* The checks of `obvault repo check` as this host sees them. */
+static obv_code print_findings(const obv_agent_config *cfg, const char *uuid, obv_err *err)
+{
+    obv_check_run r = {.cfg = cfg};
+    (void)snprintf(r.where, sizeof r.where, "%s:%u", cfg->observer.ip, cfg->observer.rpc_port);
+    (void)snprintf(r.pinned, sizeof r.pinned, "%s", uuid);
+    obv_check_repository(&r);
+    for (size_t i = 0; i < r.found.n; i++) {
+        const obv_finding *f = &r.found.v[i];
+        (void)printf("%-5s %-22s %s\n", obv_level_name(f->level), f->check, f->found);
+        if (f->level != OBV_LEVEL_OK)
+            (void)printf("      means: %s\n      next:  %s\n", f->means, f->next);
+    }
+    const obv_code worst = obv_findings_worst(&r.found);
+    const size_t bad = obv_findings_count(&r.found, OBV_LEVEL_FAIL);
+    obv_findings_fini(&r.found);
+    return worst == OBV_OK ? OBV_OK : obv_fail(err, worst, 0, "%zu checks of the repository failed: see above", bad);
+}
+
 obv_code obv_local_repo_check(const obv_agent_config *cfg, const obv_local_options *o, obv_err *err)
 {
     OBV_AUTO(close_store) obv_store *store = NULL;
@@ -68,5 +88,5 @@ obv_code obv_local_repo_check(const obv_agent_config *cfg, const obv_local_optio
                  caps & OBV_STORE_CAN_REPLACE ? "yes" : "no");
     if (free_bytes != UINT64_MAX)
         (void)printf("free_bytes   %" PRIu64 "\n", free_bytes);
-    return OBV_OK;
+    return print_findings(cfg, r.uuid, err);
 }

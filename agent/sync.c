@@ -34,6 +34,7 @@ struct obv_sync {
     bool running;
     obv_runner *runner;   /* once the destination was opened */
     obv_archive *archive; /* once a page came */
+    obv_checker *checker;
     int64_t lease_until_ns;
     bool lease_over; /* said so, tasks were let go */
     uint32_t failures;
@@ -92,7 +93,8 @@ static obv_code call(struct obv_sync *s, Obvault__V1__SyncResponse **out, obv_er
                                   .repository_error = &why,
                                   .runner = s->runner,
                                   .journal = s->c.journal,
-                                  .archive = s->archive};
+                                  .archive = s->archive,
+                                  .checker = s->checker};
     OBV_AUTO(obv_wire_request_drop) obv_wire_request *req = NULL;
     ProtobufCMessage *answer = NULL;
     OBV_TRY(obv_wire_request_new(&state, &req, err));
@@ -161,6 +163,10 @@ static void apply(struct obv_sync *s, const Obvault__V1__SyncResponse *a)
         OBV_WARN_OF(&err, "acknowledged reports cannot be noted");
     if (a->archive)
         take_page(s, a->archive);
+    if (a->check)
+        obv_checker_want(s->checker, a->check->id, a->check->repository_only, a->check->deadline_ms);
+    else
+        obv_checker_want(s->checker, 0, false, 0);
     if (!s->runner)
         return;
     for (size_t i = 0; i < a->n_forget_tasks; i++)
@@ -238,6 +244,8 @@ obv_code obv_sync_start(const obv_sync_config *c, obv_sync **out, obv_err *err)
             s->session = 0;
     obv_code code = s->stop ? obv_rpc_channel_open(c->cfg->coordinator, &tls, &s->channel, err)
                             : obv_fail(err, OBV_E_NOMEM, 0, "sync: out of memory");
+    if (code == OBV_OK)
+        code = obv_checker_start(c->cfg, c->journal, &s->checker, err);
     if (code == OBV_OK) {
         const int rc = pthread_create(&s->thread, NULL, sync_thread, s);
         s->running = rc == 0;
@@ -262,6 +270,7 @@ void obv_sync_end(obv_sync *s)
     obv_runner_end(s->runner);
     if (s->archive)
         obv_archive_end(s->archive);
+    obv_checker_end(s->checker);
     obv_rpc_channel_drop(&s->channel);
     obv_cancel_free(s->stop);
     free(s);

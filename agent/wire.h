@@ -2,6 +2,7 @@
 #ifndef OBV_AGENT_WIRE_H
 #define OBV_AGENT_WIRE_H
 
+#include "check.h"
 #include "config.h"
 #include "host/repository.h"
 #include "job/archive.h"
@@ -18,6 +19,7 @@ typedef struct obv_wire_state {
     obv_runner *runner;   /* may be NULL */
     obv_journal *journal; /* unacknowledged reports */
     obv_archive *archive; /* may be NULL */
+    obv_checker *checker; /* may be NULL */
 } obv_wire_state;
 
 /* A request and all its memory. */

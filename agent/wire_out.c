@@ -1,4 +1,5 @@
 /* wire_out.c - SyncRequest within its bounds (proto/obvault/v1/agent.proto) */
+#include "base/clock.h"
 #include "wire.h"
 
 #include <stdio.h>
@@ -291,6 +292,45 @@ static void add_runner(obv_wire_request *r, obv_runner *runner)
     r->m.chunk_wanted = w;
 }
 
+static Obvault__V1__Finding *finding_of(obv_wire_request *r, const obv_finding *f)
+{
+    Obvault__V1__Finding *m = NEW(r, Obvault__V1__Finding, obvault__v1__finding__init);
+    if (m) {
+        m->level = (uint32_t)f->level;
+        m->code = (int32_t)f->code;
+        m->check = text(r, f->check);
+        m->where = text(r, f->where);
+        m->found = text(r, f->found);
+        m->means = text(r, f->means);
+        m->next = text(r, f->next);
+    }
+    return m;
+}
+
+static void add_check(obv_wire_request *r, obv_checker *c)
+{
+    obv_check_report report;
+    obv_checker_report(c, &report);
+    Obvault__V1__CheckReport *m = report.id ? NEW(r, Obvault__V1__CheckReport, obvault__v1__check_report__init) : NULL;
+    if (m) {
+        m->id = report.id;
+        m->done = report.done;
+        m->doing = text(r, report.doing);
+        m->now = obv_now_us();
+        m->free_known = report.free_known;
+        m->free_bytes = report.free_bytes;
+        m->repository_uuid = text(r, report.uuid);
+        m->findings = take(r, (report.found.n + 1) * sizeof *m->findings);
+        for (size_t i = 0; m->findings && i < report.found.n && i < OBV_CHECK_FINDINGS_MAX; i++) {
+            Obvault__V1__Finding *f = finding_of(r, &report.found.v[i]);
+            if (f)
+                m->findings[m->n_findings++] = f;
+        }
+        r->m.check = m;
+    }
+    obv_check_report_fini(&report);
+}
+
 static void add_server(obv_wire_request *r, const obv_agent_config *cfg)
 {
     Obvault__V1__Server *s = NEW(r, Obvault__V1__Server, obvault__v1__server__init);
@@ -324,6 +364,8 @@ static obv_code fill(obv_wire_request *r, const obv_wire_state *s, obv_err *err)
     OBV_TRY(obv_journal_reports(s->journal, REPORTS_MAX, add_pg, r, err));
     if (s->archive)
         add_archive(r, s->archive);
+    if (s->checker)
+        add_check(r, s->checker);
     return r->failed ? obv_fail(err, OBV_E_NOMEM, 0, "report: out of memory") : OBV_OK;
 }
 

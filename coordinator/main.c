@@ -77,8 +77,33 @@ typedef struct daemon {
     obv_rpc_server *server;
     obv_rpc_route *routes;
     const char **targets;
+    obv_board *board;
+    obv_doctor_target *doctor_targets;
+    obv_doctor_site site;
     obv_api api;
 } daemon_t;
+
+/* The configuration as api and doctor see it. */
+static obv_code name_targets(daemon_t *d, obv_err *err)
+{
+    const obv_coordinator_config *c = &d->cfg;
+    d->targets = calloc(c->target_count + 1, sizeof *d->targets);
+    d->doctor_targets = calloc(c->target_count + 1, sizeof *d->doctor_targets);
+    if (!d->targets || !d->doctor_targets)
+        return obv_fail(err, OBV_E_NOMEM, 0, "targets");
+    for (uint32_t i = 0; i < c->target_count; i++) {
+        const obv_cluster_config *t = &c->targets[i];
+        d->targets[i] = t->name;
+        d->doctor_targets[i] = (obv_doctor_target){t->name, t->user, t->endpoints, t->endpoint_count};
+    }
+    d->site = (obv_doctor_site){.state_dir = c->state_dir,
+                                .source_user = c->source.user,
+                                .endpoints = c->source.endpoints,
+                                .endpoint_count = c->source.endpoint_count,
+                                .targets = d->doctor_targets,
+                                .target_count = c->target_count};
+    return OBV_OK;
+}
 
 static obv_code start(daemon_t *d, obv_err *err)
 {
@@ -93,21 +118,20 @@ static obv_code start(daemon_t *d, obv_err *err)
         obv_registry_set_cluster(d->registry, repo.cluster_name, repo.cluster_id);
     else if (have != OBV_E_NOT_INITIALISED)
         return have;
-    const obv_job_ctx x = {.s = d->state, .reg = d->registry, .clock = clock, .cfg = &d->settings};
+    OBV_TRY(obv_board_new(&d->board, err));
+    const obv_job_ctx x = {.s = d->state, .reg = d->registry, .clock = clock, .cfg = &d->settings, .board = d->board};
     obv_job_ctx resume = x;
     OBV_TRY(obv_archive_resume(&resume, err));
 
-    d->targets = calloc(d->cfg.target_count + 1, sizeof *d->targets);
-    if (!d->targets)
-        return obv_fail(err, OBV_E_NOMEM, 0, "targets");
-    for (uint32_t i = 0; i < d->cfg.target_count; i++)
-        d->targets[i] = d->cfg.targets[i].name;
+    OBV_TRY(name_targets(d, err));
     d->api = (obv_api){.x = x,
                        .clusters = obv_handles_new,
                        .clusters_free = obv_handles_free,
                        .ctx = &d->cfg,
                        .targets = d->targets,
-                       .target_count = d->cfg.target_count};
+                       .target_count = d->cfg.target_count,
+                       .site = &d->site,
+                       .cert = d->cfg.tls.cert};
     OBV_TRY(obv_api_routes(&d->api, &d->routes, &n, err));
     const obv_rpc_tls tls = {d->cfg.tls.ca, d->cfg.tls.cert, d->cfg.tls.key};
     obv_rpc_listen listen[] = {{.address = d->cfg.listen, .tls = &tls}, {.address = d->cfg.listen_local}};
@@ -124,6 +148,8 @@ static void stop(daemon_t *d)
     obv_runner_stop(d->runner);
     obv_registry_free(d->registry);
     obv_state_close(d->state);
+    obv_board_free(d->board);
+    free(d->doctor_targets);
     free(d->routes);
     free(d->targets);
 }

@@ -1,15 +1,19 @@
 #include "proto/tls.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <openssl/crypto.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
 #define PEM_MAX (1u << 20)
+#define EXPIRES_SOON_US (30LL * 86400 * OBV_US_PER_S)
 
 obv_rpc_peer obv_rpc_peer_of_cn(const char *cn, size_t len)
 {
@@ -75,4 +79,36 @@ obv_rpc_peer obv_pem_peer(const char *pem)
     X509_free(x);
     BIO_free(bio);
     return obv_rpc_peer_of_cn(cn, len > 0 ? (size_t)len : 0);
+}
+
+obv_code obv_pem_expiry(const char *path, int64_t *until_us, obv_err *err)
+{
+    OBV_AUTO(obv_freep) char *pem = NULL;
+    struct tm tm = {0};
+    OBV_TRY(read_pem(path, &pem, err));
+    BIO *bio = BIO_new_mem_buf(pem, -1);
+    X509 *x = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    const bool ok = x && ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) == 1;
+    X509_free(x);
+    BIO_free(bio);
+    if (!ok)
+        return obv_fail(err, OBV_E_CONFIG, 0, "tls: %s holds no certificate", path);
+    *until_us = (int64_t)timegm(&tm) * OBV_US_PER_S;
+    return OBV_OK;
+}
+
+void obv_pem_judge(obv_findings *l, const char *check, const char *where, int64_t until_us, int64_t now_us)
+{
+    static const char NEXT[] = "put a new certificate in its place and restart (docs/operations.md, Certificates)";
+    char t[OBV_TIME_TEXT_LEN];
+    (void)obv_time_text(until_us, t);
+    if (until_us <= now_us)
+        obv_found_fail(l, OBV_E_AUTH, check, where,
+                       "agents and coordinator do not talk: backups fail, checkpoints stand", NEXT,
+                       "the certificate was valid until %s", t);
+    else if (until_us - now_us < EXPIRES_SOON_US)
+        obv_found_warn(l, check, where, "none yet: after that day backups fail and checkpoints stand", NEXT,
+                       "the certificate is valid until %s", t);
+    else
+        obv_found_ok(l, check, where, "valid until %s", t);
 }

@@ -13,6 +13,7 @@
 #define PGS_MAX 128u
 #define OBJECTS_MAX 256u
 #define CHUNK_BYTES (256u << 10)
+#define CHECK_SYNC_MS 100u /* while doctor waits */
 
 /* All memory of one answer; freed together. */
 typedef struct arena {
@@ -53,6 +54,7 @@ typedef struct answer {
     Obvault__V1__SyncResponse r;
     Obvault__V1__ArchivePage page;
     Obvault__V1__Chunk chunk;
+    Obvault__V1__CheckWanted check;
     obv_repository repo;
     bool have_repo;
 } answer;
@@ -205,6 +207,36 @@ static obv_code apply_archive(obv_turn *t, const Obvault__V1__SyncRequest *q, ob
     obv_turn_archive(t, q->archive_have ? q->archive_have->revision : 0,
                      q->archive_have ? q->archive_have->received : 0, a, q->n_archive);
     return OBV_OK;
+}
+
+static void take_finding(const Obvault__V1__Finding *in, obv_findings *out)
+{
+    obv_finding f = {.level = in->level == 1 || in->level == 2 ? (obv_level)in->level : OBV_LEVEL_FAIL,
+                     .code = obv_code_describe((obv_code)in->code)->code};
+    copy(f.check, sizeof f.check, in->check);
+    copy(f.where, sizeof f.where, in->where);
+    copy(f.found, sizeof f.found, in->found);
+    copy(f.means, sizeof f.means, in->means);
+    copy(f.next, sizeof f.next, in->next);
+    obv_findings_add(out, &f);
+}
+
+static void take_check(const obv_api *api, const Obvault__V1__SyncRequest *q)
+{
+    const Obvault__V1__CheckReport *c = q->check;
+    if (!c || !api->x.board)
+        return;
+    obv_board_answer a = {.done = c->done,
+                          .clock_known = true,
+                          .clock_off_us = c->now - obv_ctx_now(&api->x),
+                          .free_known = c->free_known,
+                          .free_bytes = c->free_bytes};
+    copy(a.agent_id, sizeof a.agent_id, q->agent_id);
+    copy(a.doing, sizeof a.doing, c->doing);
+    copy(a.uuid, sizeof a.uuid, c->repository_uuid);
+    for (size_t i = 0; i < c->n_findings && i < OBV_BOARD_FINDINGS_MAX; i++)
+        take_finding(c->findings[i], &a.found);
+    obv_board_take(api->x.board, c->id, &a);
 }
 
 /* ---- out */
@@ -475,6 +507,21 @@ static obv_code put_chunk(answer *a, const Obvault__V1__ChunkWanted *w, obv_err 
     return code == OBV_E_NOT_FOUND ? OBV_OK : code;
 }
 
+/* @return whether something is asked */
+static bool put_check(answer *a, const char *agent_id)
+{
+    if (!a->api->x.board)
+        return false;
+    const obv_board_question q = obv_board_look(a->api->x.board, agent_id);
+    if (q.id == 0)
+        return false;
+    a->check.id = q.id;
+    a->check.repository_only = q.repository_only;
+    a->check.deadline_ms = q.deadline_ms;
+    a->r.check = &a->check;
+    return true;
+}
+
 static obv_code put_uids(answer *a, char uids[][OBV_TASK_UID_MAX], size_t n, char ***out, size_t *count, obv_err *err)
 {
     *out = arena_get(&a->mem, n * sizeof **out, err);
@@ -504,6 +551,9 @@ static obv_code run_turn(answer *a, const Obvault__V1__SyncRequest *q, obv_buf *
     a->r.acked_report = t->acked;
     a->r.lease_ms = OBV_LEASE_MS;
     a->r.next_sync_ms = a->r.n_tasks || a->r.chunk || a->r.archive || q->n_pgs == PGS_MAX ? 50 : obv_turn_next_ms(t);
+    take_check(a->api, q);
+    if (put_check(a, q->agent_id) && a->r.next_sync_ms > CHECK_SYNC_MS)
+        a->r.next_sync_ms = CHECK_SYNC_MS;
     OBV_TRY(obv_message_pack(&a->r.base, resp, err));
     return obv_turn_commit(t, err);
 }
@@ -531,7 +581,8 @@ obv_code obv_agent_sync(void *ctx, const obv_rpc_peer *peer, obv_span req, obv_b
                       .turn = turn,
                       .r = OBVAULT__V1__SYNC_RESPONSE__INIT,
                       .page = OBVAULT__V1__ARCHIVE_PAGE__INIT,
-                      .chunk = OBVAULT__V1__CHUNK__INIT};
+                      .chunk = OBVAULT__V1__CHUNK__INIT,
+                      .check = OBVAULT__V1__CHECK_WANTED__INIT};
         code = obv_turn_begin(a->api->x.reg, &hello, turn, err);
         if (code == OBV_OK)
             code = run_turn(a, q, resp, err);

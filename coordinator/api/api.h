@@ -3,6 +3,7 @@
 #define OBV_COORDINATOR_API_H
 
 #include "job/context.h"
+#include "job/doctor.h"
 #include "proto/rpc.h"
 
 typedef struct obv_api {
@@ -13,6 +14,8 @@ typedef struct obv_api {
     void *ctx;
     const char *const *targets; /* names in the configuration */
     size_t target_count;
+    const obv_doctor_site *site; /* for doctor */
+    const char *cert;            /* own certificate, for doctor */
 } obv_api;
 
 /** Routes of both services, @p api as their context; *n of them, freed with free(). Valid while @p api is. */

@@ -369,6 +369,7 @@ static const struct {
     {"JobShow", op_job_show},
     {"JobCancel", op_job_cancel},
     {"AgentList", op_agent_list},
+    {"Doctor", op_doctor},
 };
 #define METHOD_COUNT (sizeof METHODS / sizeof *METHODS)
 

@@ -192,6 +192,23 @@ static obv_code agent_list(obv_cli *c, obv_err *err)
     return simple(c, "AgentList", &q.base, obv_text_agents, obv_json_agents, err);
 }
 
+static obv_code ask_doctor(obv_cli *c, bool repository_only, obv_err *err)
+{
+    Obvault__V1__DoctorRequest q = OBVAULT__V1__DOCTOR_REQUEST__INIT;
+    OBV_AUTO(obv_message_drop) ProtobufCMessage *m = NULL;
+    const uint32_t left = obv_cli_left_ms(c, UINT32_MAX);
+    q.repository_only = repository_only;
+    /* agents answer before the command's own time is over */
+    q.deadline_ms = left == UINT32_MAX ? 0 : left > 4000 ? left - 2000 : left / 2;
+    OBV_TRY(obv_cli_call(c, "Doctor", &q.base, &m, err));
+    OBV_TRY(obv_cli_print(c, m, obv_text_doctor, obv_json_doctor, err));
+    c->silent = true; /* the findings have said it */
+    return obv_cli_doctor_result(m);
+}
+
+static obv_code doctor(obv_cli *c, obv_err *err) { return ask_doctor(c, false, err); }
+static obv_code repo_check(obv_cli *c, obv_err *err) { return ask_doctor(c, true, err); }
+
 static void text_version(FILE *out, const ProtobufCMessage *m)
 {
     const Obvault__V1__VersionResponse *r = (const Obvault__V1__VersionResponse *)m;
@@ -218,6 +235,7 @@ static obv_code version(obv_cli *c, obv_err *err)
 static const obv_cli_command COMMANDS[] = {
     {"repo", "init", OBV_CLI_HAS_RUN_KEY, 0, repo_init, "make the repository at the destination, once"},
     {"repo", "show", 0, 0, repo_show, "show the repository"},
+    {"repo", "check", 0, 0, repo_check, "look at the repository from all hosts: identity, mount, space"},
     {"archive", "start", START, 0, archive_start, "begin a round of log archiving"},
     {"archive", "stop", START, 0, archive_stop, "end the running round"},
     {"archive", "status", 0, 0, archive_status, "show the round, its checkpoints and what holds them back"},
@@ -235,6 +253,7 @@ static const obv_cli_command COMMANDS[] = {
     {"job", "watch", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_watch, "follow a job to its end"},
     {"job", "cancel", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_cancel, "end a backup, or a restore that has not begun"},
     {"agent", "list", 0, 0, agent_list, "list the agents"},
+    {"doctor", NULL, 0, 0, doctor, "look at everything that backups and restores need, and say what to do"},
     {"version", NULL, 0, 0, version, "show versions"},
 };
 /* clang-format on */

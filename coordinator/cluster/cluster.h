@@ -7,6 +7,7 @@
 #define OBV_COORDINATOR_CLUSTER_H
 
 #include "base/err.h"
+#include "base/rights.h"
 #include "format/ob/pg_key.h"
 
 #include <stdbool.h>
@@ -119,6 +120,13 @@ typedef struct obv_cluster_ops {
     obv_code (*base_version)(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err);
     /** Is OceanBase's own archiving stopped? */
     obv_code (*own_archive_stopped)(obv_cluster *c, bool *out, obv_err *err);
+    /* for doctor */
+    /** What the handle's account may, as @p role. */
+    obv_code (*rights)(obv_cluster *c, obv_role role, obv_rights *out, obv_err *err);
+    /** Data of the tenant's PGs, each once, in bytes. */
+    obv_code (*data_bytes)(obv_cluster *c, uint64_t tenant, uint64_t *out, obv_err *err);
+    /** A server's clock, us, and how long asking took. */
+    obv_code (*now)(obv_cluster *c, int64_t *us, int64_t *trip_us, obv_err *err);
     /* restore target */
     obv_code (*target)(obv_cluster *c, obv_target *out, obv_err *err);
     obv_code (*pool_free)(obv_cluster *c, const char *pool, bool *exists, bool *is_free, obv_err *err);

@@ -55,6 +55,21 @@ obv_code sql_query(obv_cluster *base, uint32_t columns, uint64_t max_rows, obv_m
     return try_endpoints((sql_cluster *)base, sql, columns, max_rows, fn, ctx, err);
 }
 
+obv_code sql_connection(obv_cluster *base, obv_mysql **out, obv_err *err)
+{
+    sql_cluster *c = (sql_cluster *)base;
+    obv_code code = c->conn ? OBV_OK : OBV_E_UNAVAILABLE;
+    for (size_t i = 0; i < c->endpoint_count && !c->conn; i++) {
+        code = connect_one(c, 0, err);
+        if (code != OBV_OK && !OBV_IS_RETRYABLE(code))
+            return code;
+        if (code != OBV_OK)
+            c->next = (c->next + 1) % c->endpoint_count;
+    }
+    *out = c->conn;
+    return code;
+}
+
 typedef struct number {
     int64_t value;
     bool found;
@@ -390,6 +405,9 @@ obv_code obv_sql_cluster_new(const obv_endpoint *endpoints, size_t n, const char
         .uses_gts = uses_gts,
         .base_version = base_version,
         .own_archive_stopped = own_archive_stopped,
+        .rights = sql_rights,
+        .data_bytes = sql_data_bytes,
+        .now = sql_now,
         .target = sql_target,
         .pool_free = sql_pool_free,
         .tenant_exists = sql_tenant_exists,

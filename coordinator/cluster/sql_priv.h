@@ -20,6 +20,12 @@ OBV_CHECK obv_code sql_query(obv_cluster *c, uint32_t columns, uint64_t max_rows
 OBV_CHECK obv_code sql_number(obv_cluster *c, int64_t *out, bool *found, obv_err *err, const char *fmt, ...)
     OBV_PRINTF(5, 6);
 
+/** An open connection to one of the endpoints. */
+OBV_CHECK obv_code sql_connection(obv_cluster *c, obv_mysql **out, obv_err *err);
+obv_code sql_rights(obv_cluster *c, obv_role role, obv_rights *out, obv_err *err);
+obv_code sql_data_bytes(obv_cluster *c, uint64_t tenant, uint64_t *out, obv_err *err);
+obv_code sql_now(obv_cluster *c, int64_t *us, int64_t *trip_us, obv_err *err);
+
 obv_code sql_pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err);
 obv_code sql_replicas(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv_err *err);
 obv_code sql_target(obv_cluster *c, obv_target *out, obv_err *err);

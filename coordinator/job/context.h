@@ -7,6 +7,7 @@
 #ifndef OBV_COORDINATOR_CONTEXT_H
 #define OBV_COORDINATOR_CONTEXT_H
 
+#include "assign/board.h"
 #include "assign/registry.h"
 #include "cluster/cluster.h"
 #include "format/media/paths.h"
@@ -48,7 +49,8 @@ struct obv_job_ctx {
         char id[32];
         int64_t since_us; /* every step since then ended with an error that may pass */
     } troubles[64];
-    void *memory; /* of the machine, between steps; may be lost at any time */
+    obv_board *board; /* of checks; NULL: none */
+    void *memory;     /* of the machine, between steps; may be lost at any time */
     void (*memory_free)(void *memory);
 };
 

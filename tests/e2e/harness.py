@@ -52,6 +52,18 @@ def port_open(host, port):
         return s.connect_ex((host, port)) == 0
 
 
+def unprivileged(pid, name):
+    """The uid of a process none of whose uids, and no effective capability, is root's; Failure otherwise."""
+    status = {}
+    with open(f"/proc/{pid}/status") as f:
+        for line in f:
+            key, _, value = line.partition(":")
+            status[key] = value.split()
+    if "0" in status["Uid"] or int(status["CapEff"][0], 16) != 0:
+        raise Failure(f"{name} runs with uids {status['Uid']} and capabilities {status['CapEff'][0]}")
+    return int(status["Uid"][0])
+
+
 class Daemon:
     """A child with a log file and its own process group."""
 
@@ -88,6 +100,17 @@ class Daemon:
 
     def stop(self):
         return self.kill(signal.SIGTERM)
+
+    def check_unprivileged(self):
+        """@return its uid. Until setpriv has become the daemon, this waits for a moment."""
+        end = time.monotonic() + 5
+        while True:
+            try:
+                return unprivileged(self.proc.pid, self.name)
+            except Failure:
+                if time.monotonic() > end or not self.alive():
+                    raise
+                time.sleep(0.02)
 
     def tail(self, lines=15):
         with contextlib.suppress(OSError):
@@ -167,7 +190,7 @@ class Site:
             subprocess.run(["openssl", *argv], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         ca, ca_key = f"{tls}/ca.pem", f"{tls}/ca.key"
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "60",
                 "-subj", "/CN=obvault test authority", "-keyout", ca_key, "-out", ca)
         names = {"coordinator": "coordinator", "operator": "operator:dba"}
         names.update({f"agent{i + 1}": f"agent:{h}:{self.rpc_port}" for i, h in enumerate(self.hosts)})
@@ -177,7 +200,7 @@ class Site:
                             "extendedKeyUsage=serverAuth,clientAuth\n")
             openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={cn}",
                     "-keyout", key, "-out", csr)
-            openssl("x509", "-req", "-in", csr, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "2",
+            openssl("x509", "-req", "-in", csr, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-days", "60",
                     "-extfile", ext, "-out", pem)
         self.own(tls, UID_OBVAULT)
 
@@ -335,9 +358,20 @@ class Site:
                  sum(a["state"] == "up" for a in self.cli("agent", "list")["agents"]) == len(self.agents))
 
     def check_alive(self, daemon):
+        """It runs, and not as root."""
         if not daemon.alive():
             raise Failure(f"{daemon.name} ended with {daemon.proc.returncode}:\n{daemon.tail()}")
+        daemon.check_unprivileged()
         return True
+
+    def daemon_uids(self):
+        """{name: real uid} of every process of this site: obvault's and the stand-ins'; Failure if one is root's."""
+        uids = {d.name: d.check_unprivileged() for d in [self.coordinator, *self.agents] if d and d.alive()}
+        for name, c in self.clusters.items():
+            for host in c.get("hosts", []):
+                if host.get("pid"):
+                    uids[f"{name}-{host['ip'] if 'ip' in host else host['pid']}"] = unprivileged(host["pid"], name)
+        return uids
 
     def cli_raw(self, *argv, timeout=900):
         """(exit code, parsed JSON) of one obvault command."""

@@ -109,7 +109,20 @@ bool sql_set(struct sql_session *s, const struct sql_stmt *st, struct sql_result
     }
 }
 
-/* ---- SHOW PARAMETERS [LIKE 'pattern'] ---- */
+/* ---- SHOW GRANTS, SHOW PARAMETERS [LIKE 'pattern'] ---- */
+
+/* Of the session's own account. SELECT stands for the catalogue's database, as a DBA would grant it. */
+static void show_grants(const struct sql_session *s, char *query, int cap)
+{
+    bool alter = (s->acc.rights & SQL_RIGHT_ALTER_SYSTEM) != 0, select = (s->acc.rights & SQL_RIGHT_SELECT) != 0;
+    const char *wide = s->acc.rights & SQL_RIGHT_SUPER ? ", SUPER" : "";
+    char db[160] = "";
+    if (select)
+        sqlite3_snprintf(sizeof db, db, " UNION ALL SELECT 'GRANT SELECT ON `oceanbase`.* TO ''%q''' FROM dual",
+                         s->acc.user);
+    sqlite3_snprintf(cap, query, "SELECT 'GRANT %s%s ON *.* TO ''%q''' AS `Grants` FROM dual%s",
+                     alter ? "ALTER SYSTEM" : "USAGE", wide, s->acc.user, db);
+}
 
 bool sql_show(struct sql_session *s, const struct sql_stmt *st, struct sql_result *out, struct sql_err *err)
 {
@@ -117,8 +130,10 @@ bool sql_show(struct sql_session *s, const struct sql_stmt *st, struct sql_resul
     char query[700];
     if (sql_tok_is(t, 1, "warnings") && t->n == 2) /* the client library's habit after a statement with warnings */
         snprintf(query, sizeof query, "SELECT '' AS Level, 0 AS Code, '' AS Message FROM dual WHERE 1 = 0");
+    else if (sql_tok_is(t, 1, "grants") && t->n == 2)
+        show_grants(s, query, sizeof query);
     else if (!sql_tok_is(t, 1, "parameters"))
-        return sql_fail(err, OB_NOT_SUPPORTED, "only SHOW PARAMETERS is supported here");
+        return sql_fail(err, OB_NOT_SUPPORTED, "only SHOW PARAMETERS and SHOW GRANTS are supported here");
     else {
         const char *pattern = "%";
         if (sql_tok_is(t, 2, "like") && t->v[3].kind == TK_STRING && t->n == 4)

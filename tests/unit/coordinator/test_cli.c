@@ -30,6 +30,7 @@ static void commands_take_what_they_need_and_nothing_else(void **state)
         {"window t", OBV_E_INVAL}, {"job list --running --limit 5", OBV_OK}, {"job list --limit 0", OBV_E_INVAL},
         {"job cancel backup-1", OBV_OK}, {"job cancel", OBV_E_INVAL}, {"backup cancel", OBV_OK}, {"backup cancel 1", OBV_E_INVAL},
         {"job watch backup-1", OBV_OK}, {"job watch", OBV_E_INVAL}, {"agent list -o json", OBV_OK}, {"version", OBV_OK},
+        {"doctor", OBV_OK}, {"doctor --timeout 5s -o json", OBV_OK}, {"doctor --wait", OBV_E_INVAL}, {"repo check", OBV_OK},
         {"agent list -o xml", OBV_E_INVAL}, {"agent list --nonsense", OBV_E_INVAL}, {"backup start --timeout soon", OBV_E_INVAL},
         {"restore start --tenant a --to b --at 2020-01-02T03:04:05.000006+02:00 --pool p", OBV_OK},
         {"restore start --tenant a --to b --at 1577934245000006 --pool p --target x --locality l --primary-zone z --wait", OBV_OK},

@@ -33,6 +33,10 @@ typedef struct world_cluster {
     uint32_t leader_shift; /* leader of PG i is host (i + shift) % 3 */
     world_tenant tenants[8];
     size_t tenant_count;
+    /* for doctor */
+    obv_rights rights;
+    uint64_t data_bytes; /* of each tenant */
+    int64_t clock_off_us;
     /* as a restore target */
     int64_t restore_concurrency;
     int64_t gc_lag_us;

@@ -187,6 +187,29 @@ static obv_code own_archive_stopped(obv_cluster *c, bool *out, obv_err *err)
 
 /* ---- target */
 
+static obv_code rights(obv_cluster *c, obv_role role, obv_rights *out, obv_err *err)
+{
+    (void)role;
+    UP(c, err);
+    *out = SELF(c)->rights;
+    return OBV_OK;
+}
+
+static obv_code data_bytes(obv_cluster *c, uint64_t tenant, uint64_t *out, obv_err *err)
+{
+    UP(c, err);
+    *out = tenant == 1 ? 0 : SELF(c)->data_bytes;
+    return OBV_OK;
+}
+
+static obv_code now(obv_cluster *c, int64_t *us, int64_t *trip_us, obv_err *err)
+{
+    UP(c, err);
+    *us = SELF(c)->w->now_us + SELF(c)->clock_off_us;
+    *trip_us = 0;
+    return OBV_OK;
+}
+
 static obv_code target(obv_cluster *c, obv_target *out, obv_err *err)
 {
     UP(c, err);
@@ -271,26 +294,11 @@ static void close_it(obv_cluster *c) { (void)c; }
 
 void world_cluster_begin(world_cluster *c, world *w)
 {
-    static const obv_cluster_ops OPS = {identity,
-                                        servers,
-                                        tenants,
-                                        tenant_periods,
-                                        merge,
-                                        frozen_schema,
-                                        schema_version,
-                                        schema_version_at,
-                                        pgs,
-                                        replicas,
-                                        uses_gts,
-                                        base_version,
-                                        own_archive_stopped,
-                                        target,
-                                        pool_free,
-                                        tenant_exists,
-                                        last_restore_job,
-                                        restore_progress,
-                                        execute,
-                                        close_it};
+    static const obv_cluster_ops OPS = {
+        identity,          servers, tenants,  tenant_periods, merge,         frozen_schema,       schema_version,
+        schema_version_at, pgs,     replicas, uses_gts,       base_version,  own_archive_stopped, rights,
+        data_bytes,        now,     target,   pool_free,      tenant_exists, last_restore_job,    restore_progress,
+        execute,           close_it};
     *c = (world_cluster){.base = {&OPS}, .w = w, .restore_concurrency = 10, .tenant_count = WORLD_TENANTS};
     for (size_t i = 0; i < WORLD_TENANTS; i++) {
         c->tenants[i] = (world_tenant){.id = 1001 + i, .schema_version = w->now_us - 1000, .user_pgs = 7, .gts = true};
