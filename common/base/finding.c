@@ -27,8 +27,9 @@ static obv_finding *grow(obv_findings *l)
     return &l->v[l->n++];
 }
 
-static void fill(obv_findings *l, obv_level level, obv_code code, const char *check, const char *where,
-                 const char *means, const char *next, const char *fmt, va_list ap)
+__attribute__((format(printf, 8, 0))) static void fill(obv_findings *l, obv_level level, obv_code code,
+                                                       const char *check, const char *where, const char *means,
+                                                       const char *next, const char *fmt, va_list ap)
 {
     obv_finding *f = grow(l);
     if (!f)
