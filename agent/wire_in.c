@@ -133,6 +133,21 @@ static obv_code read_init(const Obvault__V1__InitRepository *in, obv_task *t, ob
     return OBV_OK;
 }
 
+static obv_code read_dropped(const Obvault__V1__FinishMetas *in, obv_task *t, obv_err *err)
+{
+    if (in->n_dropped > OBV_DROPPED_MAX)
+        return obv_fail(err, OBV_E_INVAL, 0, "task: %zu dropped tables", in->n_dropped);
+    t->dropped = calloc(in->n_dropped + 1, sizeof *t->dropped);
+    if (!t->dropped)
+        return obv_fail(err, OBV_E_NOMEM, 0, "task: out of memory");
+    for (; t->dropped_count < in->n_dropped; t->dropped_count++) {
+        t->dropped[t->dropped_count] = in->dropped[t->dropped_count];
+        if (t->dropped_count && t->dropped[t->dropped_count] <= t->dropped[t->dropped_count - 1])
+            return obv_fail(err, OBV_E_INVAL, 0, "task: dropped tables are not in order");
+    }
+    return OBV_OK;
+}
+
 static obv_code read_body(const Obvault__V1__Task *in, obv_task *t, obv_err *err)
 {
     switch (in->body_case) {
@@ -148,6 +163,7 @@ static obv_code read_body(const Obvault__V1__Task *in, obv_task *t, obv_err *err
         t->kind = OBV_TASK_FINISH_METAS;
         t->schema_version = in->finish_metas->schema_version;
         OBV_TRY(read_set(in->finish_metas->set, in->finish_metas->task_id, t, err));
+        OBV_TRY(read_dropped(in->finish_metas, t, err));
         return read_keys(in->finish_metas->pgs, in->finish_metas->n_pgs, t->set.id.tenant_id, t, err);
     case OBVAULT__V1__TASK__BODY_PUT_FILES:
         t->kind = OBV_TASK_PUT_FILES;

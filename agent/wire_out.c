@@ -7,7 +7,8 @@
 
 enum {
     REPORTS_MAX = 128,
-    OBJECTS_MAX = 8192, /* of all reports of one request: keeps the message below 2 MiB */
+    OBJECTS_MAX = 8192,   /* of all reports of one request: keeps the message below 2 MiB */
+    CONTENTS_MAX = 65536, /* the same: another 0.6 MiB */
     TENANTS_MAX = 64,
     BLOCK_BYTES = 256 << 10,
 };
@@ -23,7 +24,8 @@ struct obv_wire_request {
     Obvault__V1__SyncRequest m;
     struct block *blocks;
     bool failed; /* out of memory */
-    size_t objects;
+    bool full;   /* no more reports of PGs */
+    size_t objects, contents;
     /* places for lists that are filled by callbacks */
     Obvault__V1__TaskReport *tasks[OBV_TASKS_MAX];
     Obvault__V1__PgCopied *pgs[REPORTS_MAX];
@@ -132,6 +134,8 @@ static void add_metas(obv_wire_request *r, Obvault__V1__TaskReport *m, const obv
         e->pg = pg_key_of(r, &res->places[i].pg);
         e->offset = res->places[i].offset;
         e->length = res->places[i].len;
+        e->partitions = res->places[i].partitions;
+        e->blocks = res->places[i].blocks;
         s->entries[s->n_entries++] = e;
     }
     if (objects_of(r, res->objects, res->object_count, &s->n_objects, &s->objects))
@@ -179,8 +183,11 @@ static void add_task(void *ctx, const obv_task_report *t)
 static void add_pg(void *ctx, const obv_pg_report *p)
 {
     obv_wire_request *r = ctx;
-    if (r->m.n_pgs == REPORTS_MAX || (r->m.n_pgs && r->objects + p->object_count > OBJECTS_MAX))
+    if (r->full || r->m.n_pgs == REPORTS_MAX ||
+        (r->m.n_pgs && (r->objects + p->object_count > OBJECTS_MAX || r->contents + p->content_count > CONTENTS_MAX))) {
+        r->full = true; /* later ones wait too: reports are acknowledged up to a number */
         return;
+    }
     Obvault__V1__PgCopied *m = NEW(r, Obvault__V1__PgCopied, obvault__v1__pg_copied__init);
     if (!m)
         return;
@@ -203,7 +210,14 @@ static void add_pg(void *ctx, const obv_pg_report *p)
     m->publish_version = p->result.publish_version;
     m->lower_bound = p->result.lower_bound;
     m->schema_version = p->result.schema_version;
+    m->contents = take(r, (p->content_count + 1) * sizeof *m->contents);
+    if (!m->contents)
+        return;
+    if (p->content_count)
+        memcpy(m->contents, p->contents, p->content_count * sizeof *m->contents);
+    m->n_contents = p->content_count;
     r->objects += p->object_count;
+    r->contents += p->content_count;
     r->pgs[r->m.n_pgs++] = m;
 }
 

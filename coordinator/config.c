@@ -59,6 +59,10 @@ static const obv_config_field BACKUP[] = {
                    "batches of one agent at a time"),
     OBV_CONFIG_U32("step_s", __typeof__(((obv_coordinator_config *)0)->backup), step_s, 600, 10, 86400,
                    "longest time of one step of an agent that stores files"),
+    OBV_CONFIG_U32("passes_max", __typeof__(((obv_coordinator_config *)0)->backup), passes_max, 32, 1, 1000,
+                   "how often a set copies what DDL has changed meanwhile, before it fails"),
+    OBV_CONFIG_U32("closing_s", __typeof__(((obv_coordinator_config *)0)->backup), closing_s, 3600, 10, 604800,
+                   "how long it does so at most"),
     OBV_CONFIG_LAST,
 };
 const obv_config_field OBV_COORDINATOR_CONFIG[] = {
@@ -102,7 +106,9 @@ static obv_code check(const obv_coordinator_config *c, obv_settings *s, obv_err 
                         .begin_s = c->archive.begin_s,
                         .batch_pgs = c->backup.batch_pgs,
                         .per_agent = c->backup.per_agent,
-                        .step_s = c->backup.step_s};
+                        .step_s = c->backup.step_s,
+                        .passes_max = c->backup.passes_max,
+                        .closing_s = c->backup.closing_s};
     for (size_t i = 0; i < sizeof COMPRESSORS / sizeof *COMPRESSORS; i++)
         if (strcmp(c->archive.compressor, COMPRESSORS[i].name) == 0)
             s->compressor = COMPRESSORS[i].number;

@@ -38,7 +38,7 @@ typedef struct obv_coordinator_config {
         char *compressor;
     } archive;
     struct {
-        uint32_t batch_pgs, per_agent, step_s;
+        uint32_t batch_pgs, per_agent, step_s, passes_max, closing_s;
     } backup;
 } obv_coordinator_config;
 

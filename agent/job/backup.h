@@ -1,8 +1,9 @@
 /* backup.h - a batch of PGs copied from a source to the store
  *
  * For each PG: metas, blocks of minor_data, blocks of major_data (files of at most 512 blocks, each journalled), then
- * result and metas are journalled, then the minor index, and last the major index, put exclusively: the fence. A killed
- * process goes on where the journal ends.
+ * result and metas are journalled, then the PG's record is put below obvault/, then the minor index, and last the major
+ * index of the task's pass, put exclusively: the fence. A killed process goes on where the journal ends. In pass 1 and
+ * later ones major_data gets only what no earlier pass lists.
  */
 #ifndef OBV_AGENT_JOB_BACKUP_H
 #define OBV_AGENT_JOB_BACKUP_H

@@ -139,7 +139,7 @@ static void judge(struct obv_batch *b, size_t i, obv_code code, const obv_err *e
         b->over++;
         if (code != OBV_OK) {
             OBV_WARN_OF(e, "a PG is not copied");
-            if (obv_journal_pg_failed(b->env.journal, b->task->uid, &b->task->pgs[i], e, &why) != OBV_OK)
+            if (obv_journal_pg_failed(b->env.journal, b->task, &b->task->pgs[i], e, &why) != OBV_OK)
                 b->failed = why;
         }
     }

@@ -76,8 +76,9 @@ static obv_code fill(void *ctx, obv_lane_slot *s, bool *more, obv_err *err)
     a->next_at++;
     if (++a->index == c->plan.tables[a->table].blocks && a->next_at < a->total) {
         const uint32_t next = obv_plan_next_table(&c->plan, a->area, a->table + 1);
+        const obv_source_metas *m = ops->metas(c->open);
         for (uint32_t t = a->table + 1; t < next; t++)
-            a->must_seek |= c->plan.tables[t].blocks > 0; /* blocks of the other area lie between */
+            a->must_seek |= m->tables[t].block_count > 0; /* of the other area, or listed by an earlier pass */
         a->table = next;
         a->index = 0;
     }

@@ -80,7 +80,7 @@ obv_code obv_backup_index(const obv_pg_copy *c, enum obv_area area, obv_stored_o
     obv_path path;
     struct emission e = {.c = c, .area = area, .writer = obv_macro_index_writer_of(), .out = obv_buf_heap(OUT_MAX)};
     if (area == OBV_AREA_MINOR)
-        obv_path_minor_index_file(c->root, &c->task->set.id, c->pg, c->task->task_id, c->task->pass, &path);
+        obv_path_minor_index_file(c->root, &c->task->set.id, c->pg, c->task->task_id, 0, &path);
     else
         obv_path_major_index_file(c->root, &c->task->set.id, c->pg, c->task->pass, &path);
     obv_code code = obv_object_begin(&e.put, c->env->store, path.s, true, c->cancel, err);

@@ -47,7 +47,8 @@ static obv_code remove_stale(obv_pg_copy *c, obv_err *err)
     return obv_journal_stale_removed(c->env->journal, c->task->uid, c->pg, err);
 }
 
-static obv_code make_record(const obv_source_metas *m, obv_buf *out, obv_err *err)
+static obv_code make_record(const obv_source_metas *m, const obv_listed_table *const *listed, obv_buf *out,
+                            obv_err *err)
 {
     OBV_AUTO(obv_freep) obv_record_partition *parts = calloc(m->partition_count + 1, sizeof *parts);
     OBV_AUTO(obv_freep) obv_record_table *tables = calloc(m->table_count + 1, sizeof *tables);
@@ -60,12 +61,20 @@ static obv_code make_record(const obv_source_metas *m, obv_buf *out, obv_err *er
         if (t->partition >= m->partition_count || (i > 0 && t->partition < m->tables[i - 1].partition))
             return obv_fail(err, OBV_E_CORRUPT, 0, "tables of a PG are not in the order of its partitions");
         obv_record_partition *p = &parts[t->partition];
-        tables[i] = (obv_record_table){.sstable_meta = t->sstable_meta, .table_key = t->table_key};
+        tables[i] = (obv_record_table){.sstable_meta = listed[i] ? listed[i]->sstable_meta : t->sstable_meta,
+                                       .table_key = t->table_key};
         if (p->table_count++ == 0)
             p->tables = &tables[i];
     }
     const obv_pg_record r = {.pg_meta = m->pg_meta, .partitions = parts, .partition_count = m->partition_count};
     return obv_put_pg_record_body(out, &r, m->max_table_schema_version, err);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a;
+    const uint64_t y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
 }
 
 struct sums {
@@ -82,12 +91,13 @@ static obv_code add_up(void *ctx, const obv_journal_object *o, obv_err *err)
 }
 
 /* What is reported of the PG; refuses a copy whose counts differ. */
-static obv_code sum_up(const obv_pg_copy *c, const obv_source_metas *m, obv_pg_result *out, obv_err *err)
+static obv_code sum_up(const obv_pg_copy *c, const obv_source_metas *m, const obv_listed_table *const *listed,
+                       obv_pg_result *out, obv_err *err)
 {
     struct sums s = {0};
     OBV_TRY(obv_journal_objects(c->env->journal, c->task->uid, c->pg, false, add_up, &s, err));
-    *out = (obv_pg_result){.blocks = c->plan.blocks[OBV_AREA_MAJOR] + c->plan.blocks[OBV_AREA_MINOR],
-                           .blocks_stored = s.blocks,
+    *out = (obv_pg_result){.blocks = c->plan.blocks[OBV_AREA_MAJOR] + c->plan.blocks[OBV_AREA_MINOR] + c->plan.listed,
+                           .blocks_stored = s.blocks + c->plan.listed,
                            .bytes_written = s.bytes,
                            .last_submit_ts = m->last_submit_ts,
                            .last_replay_log_id = m->last_replay_log_id,
@@ -99,17 +109,18 @@ static obv_code sum_up(const obv_pg_copy *c, const obv_source_metas *m, obv_pg_r
     for (size_t i = 0; i < m->partition_count; i++)
         out->partitions += !m->partitions[i].is_trans;
     for (size_t i = 0; i < m->table_count; i++)
-        out->bytes_read += m->tables[i].occupy_bytes;
+        out->bytes_read += listed[i] ? 0 : m->tables[i].occupy_bytes;
     if (out->blocks != out->blocks_stored)
         return obv_fail(err, OBV_E_CORRUPT, 0, "%" PRIu64 " blocks were planned, %" PRIu64 " are stored", out->blocks,
                         out->blocks_stored);
     return OBV_OK;
 }
 
-static obv_code begin_state(obv_pg_copy *c, const obv_source_metas *m, obv_err *err)
+static obv_code begin_state(obv_pg_copy *c, const obv_source_metas *m, const obv_listed_table *const *listed,
+                            obv_err *err)
 {
     obv_journal *j = c->env->journal;
-    OBV_TRY(obv_plan_make(m, &c->plan, err));
+    OBV_TRY(obv_plan_make(m, listed, &c->plan, err));
     if (memcmp(c->plan.digest, c->row.digest, sizeof c->row.digest) != 0) {
         OBV_TRY(obv_journal_pg_restart(j, c->task->uid, c->pg, c->plan.digest, obv_buf_span(&c->plan.bytes), err));
         OBV_FAULT("backup.pg_restarted");
@@ -120,23 +131,59 @@ static obv_code begin_state(obv_pg_copy *c, const obv_source_metas *m, obv_err *
     return obv_journal_pg_get(j, c->task->uid, c->pg, &c->row, err); /* numbers */
 }
 
+/* The tables and local indexes that the copy holds: their ids, each once, ascending. */
+static size_t contents_of(const obv_source_metas *m, uint64_t *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < m->table_count; i++)
+        if (!m->partitions[m->tables[i].partition].is_trans)
+            out[n++] = m->tables[i].index_id;
+    qsort(out, n, sizeof *out, by_id);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || out[i] != out[kept - 1])
+            out[kept++] = out[i];
+    return kept;
+}
+
 static obv_code copy_blocks(obv_pg_copy *c, obv_err *err)
 {
     const obv_source_metas *m = c->env->source->ops->metas(c->open);
     OBV_AUTO(obv_buf_fini) obv_buf record = obv_buf_heap(RECORD_MAX);
+    OBV_AUTO(obv_freep) uint64_t *contents = calloc(m->table_count + 1, sizeof *contents);
+    OBV_AUTO(obv_freep) const obv_listed_table **listed = calloc(m->table_count + 1, sizeof(void *));
     obv_pg_result result;
+    if (!contents || !listed)
+        return obv_fail(err, OBV_E_NOMEM, 0, "copy: out of memory");
     OBV_TRY(obv_backup_check_archive(c, m->last_replay_log_id, err));
-    OBV_TRY(begin_state(c, m, err));
+    OBV_TRY(obv_earlier_read(c, &c->earlier, err));
+    for (size_t i = 0; i < m->table_count; i++)
+        listed[i] = m->tables[i].area == OBV_AREA_MAJOR ? obv_earlier_find(c->earlier, m->tables[i].table_key) : NULL;
+    OBV_TRY(begin_state(c, m, listed, err));
     OBV_FAULT("backup.pg_opened");
     if (m->indexes_left_out > 0)
-        OBV_WARN("PG %" PRIu64 "/%" PRId64 ": %zu indexes are not ready on this server and not in the copy",
+        OBV_INFO("PG %" PRIu64 "/%" PRId64 ": %zu indexes are not ready on this server and not in the copy",
                  c->pg->table_id, obv_pg_key_partition_id(c->pg), m->indexes_left_out);
-    OBV_TRY(make_record(m, &record, err)); /* first: a record too large for the media must not cost a copy */
+    OBV_TRY(make_record(m, listed, &record, err)); /* first: a record too large for the media must not cost a copy */
     OBV_TRY(obv_backup_area(c, OBV_AREA_MINOR, err));
     OBV_TRY(obv_backup_area(c, OBV_AREA_MAJOR, err));
-    OBV_TRY(sum_up(c, m, &result, err));
+    OBV_TRY(sum_up(c, m, listed, &result, err));
+    const size_t content_count = contents_of(m, contents);
+    if (content_count > OBV_CONTENTS_MAX)
+        return obv_fail(err, OBV_E_LIMIT, 0, "a PG with %zu tables and indexes", content_count);
     OBV_FAULT("backup.before_fencing");
-    return obv_journal_pg_fencing(c->env->journal, c->task, c->pg, &result, obv_buf_span(&record), err);
+    return obv_journal_pg_fencing(c->env->journal, c->task, c->pg, &result, obv_buf_span(&record), contents,
+                                  content_count, err);
+}
+
+/* Whoever copies this PG again, or ends the set when this host is gone, finds its metas there. */
+static obv_code put_record(const obv_pg_copy *c, obv_err *err)
+{
+    OBV_AUTO(obv_buf_fini) obv_buf record = obv_buf_heap(RECORD_MAX);
+    obv_path path;
+    OBV_TRY(obv_journal_meta_get(c->env->journal, &c->task->set, c->task->task_id, c->pg, &record, err));
+    obv_path_pg_record(c->root, &c->task->set.id, c->pg, c->task->task_id, &path);
+    return obv_store_put_bytes(c->env->store, path.s, false, obv_buf_span(&record), c->cancel, err);
 }
 
 /* Index files; from here on nothing is asked of the source. */
@@ -146,6 +193,8 @@ static obv_code fence(obv_pg_copy *c, obv_err *err)
     obv_journal_object minor = {.kind = OBV_OBJECT_MINOR_INDEX};
     obv_journal_object major = {.kind = OBV_OBJECT_MAJOR_INDEX};
     OBV_FAULT("backup.fencing");
+    OBV_TRY(put_record(c, err));
+    OBV_FAULT("backup.record_stored");
     OBV_TRY(obv_backup_index(c, OBV_AREA_MINOR, &minor.object, err));
     OBV_FAULT("backup.minor_index_stored");
     OBV_TRY(obv_journal_object_add(j, c->task->uid, c->pg, &minor, err));
@@ -191,6 +240,7 @@ obv_code obv_backup_pg(obv_pg_copy *c, obv_err *err)
 {
     const obv_code code = attempt(c, err);
     obv_plan_fini(&c->plan);
+    obv_earlier_free(OBV_STEAL(c->earlier));
     if (code == OBV_OK)
         return OBV_OK;
     (void)atomic_fetch_sub(&c->counters->blocks_total, c->blocks_total);

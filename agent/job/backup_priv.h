@@ -20,6 +20,7 @@ typedef struct obv_pg_copy {
     obv_batch_counters *counters;
     obv_source_pg *open; /* NULL once closed */
     obv_plan plan;
+    struct obv_earlier *earlier; /* what earlier passes list; NULL in pass 0 */
     obv_journal_pg row;
     uint64_t blocks_done, blocks_total; /* what this attempt added to the counters */
 } obv_pg_copy;
@@ -32,6 +33,14 @@ static inline void obv_pg_copy_blocks_done(obv_pg_copy *c, uint64_t n)
 
 /** One attempt. OBV_OK: the PG's row is COPIED (or was finished before). */
 OBV_CHECK obv_code obv_backup_pg(obv_pg_copy *c, obv_err *err);
+
+/* ---- earlier passes of the same PG in the same set (backup_earlier.c) */
+typedef struct obv_earlier obv_earlier;
+/** Reads their major indexes and the records of the attempts that put them. OBV_E_CORRUPT: they do not fit. */
+OBV_CHECK obv_code obv_earlier_read(const obv_pg_copy *c, obv_earlier **out, obv_err *err);
+void obv_earlier_free(obv_earlier *e);
+/** NULL: no earlier pass lists that key. @p e may be NULL. Valid until free. */
+const obv_listed_table *obv_earlier_find(const obv_earlier *e, obv_span table_key);
 
 /** Copies all blocks of an area that are not stored yet. */
 OBV_CHECK obv_code obv_backup_area(obv_pg_copy *c, enum obv_area area, obv_err *err);

@@ -30,6 +30,7 @@ static const char *const MIGRATIONS[] = {
     " task_id INTEGER NOT NULL, table_id INTEGER NOT NULL, part_id INTEGER NOT NULL, assist INTEGER NOT NULL,"
     " body BLOB NOT NULL, touched_at INTEGER NOT NULL,"
     " PRIMARY KEY (cluster_id, tenant_id, set_id, task_id, table_id, part_id, assist));",
+    "ALTER TABLE pg ADD COLUMN contents BLOB;",
 };
 
 obv_code obv_journal_open(const char *path, obv_journal **out, obv_err *err)

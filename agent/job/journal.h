@@ -95,12 +95,16 @@ OBV_CHECK obv_code obv_journal_objects(obv_journal *j, const char *uid, const ob
 /** The stale objects of the PG are gone from the storage. */
 OBV_CHECK obv_code obv_journal_stale_removed(obv_journal *j, const char *uid, const obv_pg_key *pg, obv_err *err);
 
-/** All blocks are stored: keeps the result and the PG's meta record. From here on the copied state cannot change. */
+/**
+ * All blocks are stored: keeps the result, the PG's meta record and the ids of its tables and indexes. From here on the
+ * copied state cannot change.
+ */
 OBV_CHECK obv_code obv_journal_pg_fencing(obv_journal *j, const obv_task *t, const obv_pg_key *pg,
-                                          const obv_pg_result *result, obv_span record_body, obv_err *err);
+                                          const obv_pg_result *result, obv_span record_body, const uint64_t *contents,
+                                          size_t content_count, obv_err *err);
 /** Both index files are stored: the PG is copied and will be reported. */
 OBV_CHECK obv_code obv_journal_pg_copied(obv_journal *j, const char *uid, const obv_pg_key *pg, obv_err *err);
-OBV_CHECK obv_code obv_journal_pg_failed(obv_journal *j, const char *uid, const obv_pg_key *pg, const obv_err *error,
+OBV_CHECK obv_code obv_journal_pg_failed(obv_journal *j, const obv_task *t, const obv_pg_key *pg, const obv_err *error,
                                          obv_err *err);
 typedef struct obv_journal_counts {
     uint32_t copied, failed;
@@ -121,6 +125,8 @@ typedef struct obv_pg_report {
     const obv_stored_object *objects; /* path below the set's folder; valid during the call */
     size_t object_count;
     uint64_t objects_rest;
+    const uint64_t *contents; /* valid during the call */
+    size_t content_count;
 } obv_pg_report;
 /** Calls @p fn for the oldest reports that are not acknowledged, at most @p most. */
 typedef void obv_pg_report_fn(void *ctx, const obv_pg_report *r);

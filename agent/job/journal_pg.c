@@ -146,7 +146,7 @@ obv_code obv_journal_stale_removed(obv_journal *j, const char *uid, const obv_pg
 }
 
 obv_code obv_journal_pg_fencing(obv_journal *j, const obv_task *t, const obv_pg_key *pg, const obv_pg_result *result,
-                                obv_span record_body, obv_err *err)
+                                obv_span record_body, const uint64_t *contents, size_t content_count, obv_err *err)
 {
     obv_pg_result copy;
     memset(&copy, 0, sizeof copy); /* padding too: it is written */
@@ -154,9 +154,9 @@ obv_code obv_journal_pg_fencing(obv_journal *j, const obv_task *t, const obv_pg_
     JOURNAL_HOLD(j);
     OBV_AUTO(obv_tx_drop) obv_tx tx = {0};
     OBV_TRY(obv_tx_begin(j->db, &tx, err));
-    OBV_TRY(obv_db_run(j->db, err, "UPDATE pg SET state = ?, pass = ?, result = ? WHERE" WHERE_PG,
+    OBV_TRY(obv_db_run(j->db, err, "UPDATE pg SET state = ?, pass = ?, result = ?, contents = ? WHERE" WHERE_PG,
                        obv_db_i(OBV_PG_FENCING), obv_db_i(t->pass), obv_db_b(obv_span_of(&copy, sizeof copy)),
-                       ARGS_PG(t->uid, pg)));
+                       obv_db_b(obv_span_of(contents, content_count * sizeof *contents)), ARGS_PG(t->uid, pg)));
     OBV_TRY(obv_db_run(j->db, err, "INSERT OR REPLACE INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                        obv_db_u(t->set.cluster_id), obv_db_u(t->set.id.tenant_id), obv_db_i(t->set.id.set_id),
                        obv_db_i(t->task_id), obv_db_u(pg->table_id), obv_db_i(pg->part_id), obv_db_i(pg->assist),
@@ -182,18 +182,19 @@ obv_code obv_journal_pg_copied(obv_journal *j, const char *uid, const obv_pg_key
     return obv_tx_commit(&tx, err);
 }
 
-obv_code obv_journal_pg_failed(obv_journal *j, const char *uid, const obv_pg_key *pg, const obv_err *error,
+obv_code obv_journal_pg_failed(obv_journal *j, const obv_task *t, const obv_pg_key *pg, const obv_err *error,
                                obv_err *err)
 {
     JOURNAL_HOLD(j);
     OBV_AUTO(obv_tx_drop) obv_tx tx = {0};
     OBV_TRY(obv_tx_begin(j->db, &tx, err));
     OBV_TRY(obv_db_run(j->db, err,
-                       "UPDATE pg SET state = ?, plan = NULL, code = ?, sys = ?, msg = ?, hint = ? WHERE" WHERE_PG,
-                       obv_db_i(OBV_PG_FAILED), obv_db_i(error->code), obv_db_i(error->sys), obv_db_s(error->msg),
-                       obv_db_s(error->hint), ARGS_PG(uid, pg)));
-    OBV_TRY(obv_db_run(j->db, err, "UPDATE object SET entries = NULL WHERE" WHERE_PG, ARGS_PG(uid, pg)));
-    OBV_TRY(add_report(j->db, uid, pg, err));
+                       "UPDATE pg SET state = ?, pass = ?, plan = NULL, code = ?, sys = ?, msg = ?, hint = ?"
+                       " WHERE" WHERE_PG,
+                       obv_db_i(OBV_PG_FAILED), obv_db_i(t->pass), obv_db_i(error->code), obv_db_i(error->sys),
+                       obv_db_s(error->msg), obv_db_s(error->hint), ARGS_PG(t->uid, pg)));
+    OBV_TRY(obv_db_run(j->db, err, "UPDATE object SET entries = NULL WHERE" WHERE_PG, ARGS_PG(t->uid, pg)));
+    OBV_TRY(add_report(j->db, t->uid, pg, err));
     return obv_tx_commit(&tx, err);
 }
 
@@ -260,16 +261,18 @@ obv_code obv_journal_reports(obv_journal *j, size_t most, obv_pg_report_fn *fn, 
     JOURNAL_HOLD(j);
     OBV_AUTO(obv_freep) obv_stored_object *objects = calloc(OBV_REPORT_OBJECTS_MAX, sizeof *objects);
     OBV_AUTO(obv_rows_drop) obv_rows *rows = NULL;
+    OBV_AUTO(obv_freep) uint64_t *contents = calloc(OBV_CONTENTS_MAX, sizeof *contents);
     obv_code code;
-    if (!objects)
+    if (!objects || !contents)
         return obv_fail(err, OBV_E_NOMEM, 0, "reports: out of memory");
-    OBV_TRY(obv_db_query(j->db, err, &rows,
-                         "SELECT r.report_id, r.task_uid, t.epoch, r.table_id, r.part_id, r.assist, p.pass, p.code,"
-                         " p.sys, p.msg, p.hint, p.result FROM report r JOIN task t ON t.uid = r.task_uid JOIN pg p"
-                         " USING (task_uid, table_id, part_id, assist) WHERE r.report_id > coalesce((SELECT"
-                         " CAST(value AS INTEGER) FROM value WHERE name = 'acked_report'), 0)"
-                         " ORDER BY r.report_id LIMIT ?",
-                         obv_db_i((int64_t)most)));
+    OBV_TRY(obv_db_query(
+        j->db, err, &rows,
+        "SELECT r.report_id, r.task_uid, t.epoch, r.table_id, r.part_id, r.assist, p.pass, p.code,"
+        " p.sys, p.msg, p.hint, p.result, p.contents FROM report r JOIN task t ON t.uid = r.task_uid JOIN pg p"
+        " USING (task_uid, table_id, part_id, assist) WHERE r.report_id > coalesce((SELECT"
+        " CAST(value AS INTEGER) FROM value WHERE name = 'acked_report'), 0)"
+        " ORDER BY r.report_id LIMIT ?",
+        obv_db_i((int64_t)most)));
     while ((code = obv_rows_next(rows, err)) == OBV_OK) {
         obv_pg_report r = {.report_id = obv_rows_u64(rows, 0),
                            .epoch = obv_rows_u64(rows, 2),
@@ -277,13 +280,20 @@ obv_code obv_journal_reports(obv_journal *j, size_t most, obv_pg_report_fn *fn, 
                                   .part_id = (int32_t)obv_rows_i64(rows, 4),
                                   .assist = (int32_t)obv_rows_i64(rows, 5)},
                            .pass = (uint32_t)obv_rows_i64(rows, 6),
-                           .objects = objects};
+                           .objects = objects,
+                           .contents = contents};
         obv_rows_copy(rows, 1, r.uid, sizeof r.uid);
         r.error.code = (obv_code)obv_rows_i64(rows, 7);
         r.error.sys = (int32_t)obv_rows_i64(rows, 8);
         obv_rows_copy(rows, 9, r.error.msg, sizeof r.error.msg);
         obv_rows_copy(rows, 10, r.error.hint, sizeof r.error.hint);
         OBV_TRY(read_pg_result(obv_rows_blob(rows, 11), &r.result, err));
+        const obv_span ids = obv_rows_blob(rows, 12);
+        r.content_count = ids.len / sizeof *contents;
+        if (r.content_count > OBV_CONTENTS_MAX)
+            return obv_fail(err, OBV_E_CORRUPT, 0, "journal: a PG with %zu tables", r.content_count);
+        if (r.content_count)
+            memcpy(contents, ids.p, r.content_count * sizeof *contents);
         if (r.error.code == OBV_OK)
             OBV_TRY(report_objects(j->db, &r, objects, &r.object_count, &r.objects_rest, err));
         fn(ctx, &r);

@@ -34,22 +34,58 @@ static obv_code hand_out(obv_object_put *to, obv_buf *b, obv_err *err)
     return code;
 }
 
+/* From the journal; what another agent copied lies in the repository. */
+static obv_code get_record(const struct finish *f, const obv_pg_key *pg, obv_buf *out, obv_err *err)
+{
+    obv_path path;
+    obv_code code = obv_journal_meta_get(f->env->journal, &f->task->set, f->task->task_id, pg, out, err);
+    if (code != OBV_E_NOT_FOUND)
+        return code;
+    obv_path_pg_record(&f->root, &f->task->set.id, pg, f->task->task_id, &path);
+    code = obv_store_get_all(f->env->store, path.s, RECORD_MAX, out, f->cancel, err);
+    if (code == OBV_E_NOT_FOUND)
+        return obv_fail(err, OBV_E_NOT_FOUND, 0,
+                        "neither this agent nor the repository holds metas of PG %" PRIu64 "/%" PRId64
+                        " in task %" PRId64,
+                        pg->table_id, obv_pg_key_partition_id(pg), f->task->task_id);
+    return code;
+}
+
+/* The records' task is done: what they say is in the meta files now. */
+static void remove_records(const struct finish *f)
+{
+    obv_path *paths = calloc(f->task->pg_count, sizeof *paths);
+    const char **keys = calloc(f->task->pg_count, sizeof *keys);
+    obv_err err = {0};
+    for (size_t i = 0; paths && keys && i < f->task->pg_count; i++) {
+        obv_path_pg_record(&f->root, &f->task->set.id, &f->task->pgs[i], f->task->task_id, &paths[i]);
+        keys[i] = paths[i].s;
+    }
+    if (!paths || !keys || obv_store_remove(f->env->store, keys, f->task->pg_count, NULL, f->cancel, &err) != OBV_OK)
+        OBV_WARN_OF(&err, "records of task %" PRId64 " stay below obvault/records", f->task->task_id);
+    free(paths);
+    free(keys);
+}
+
 static obv_code add_pg(struct finish *f, const obv_pg_key *pg, obv_meta_place *place, obv_err *err)
 {
     OBV_AUTO(obv_buf_fini) obv_buf body = obv_buf_heap(RECORD_MAX);
     OBV_AUTO(obv_buf_fini) obv_buf final = obv_buf_heap(RECORD_MAX);
     obv_meta_index entry = {0};
-    const obv_code code = obv_journal_meta_get(f->env->journal, &f->task->set, f->task->task_id, pg, &body, err);
-    if (code == OBV_E_NOT_FOUND)
-        return obv_fail(err, OBV_E_NOT_FOUND, 0,
-                        "this agent holds no metas of PG %" PRIu64 "/%" PRId64 " in task %" PRId64, pg->table_id,
-                        obv_pg_key_partition_id(pg), f->task->task_id);
-    OBV_TRY(code);
-    OBV_TRY(obv_pg_record_body_rewrite(obv_buf_span(&body), f->task->schema_version, &final, err));
+    obv_record_counts counts = {0};
+    const obv_record_change change = {.schema_version = f->task->schema_version,
+                                      .dropped = f->task->dropped,
+                                      .dropped_count = f->task->dropped_count};
+    OBV_TRY(get_record(f, pg, &body, err));
+    OBV_TRY(obv_pg_record_body_rewrite(obv_buf_span(&body), &change, &counts, &final, err));
     OBV_TRY(obv_meta_files_add(&f->files, pg, obv_buf_span(&final), &f->meta_out, &f->index_out, &entry, err));
     OBV_TRY(hand_out(&f->meta, &f->meta_out, err));
     OBV_TRY(hand_out(&f->index, &f->index_out, err));
-    *place = (obv_meta_place){.pg = *pg, .offset = (int64_t)entry.offset, .len = (int64_t)entry.len};
+    *place = (obv_meta_place){.pg = *pg,
+                              .offset = (int64_t)entry.offset,
+                              .len = (int64_t)entry.len,
+                              .partitions = counts.partitions,
+                              .blocks = counts.blocks};
     return OBV_OK;
 }
 
@@ -110,6 +146,7 @@ obv_code obv_meta_finish(const obv_meta_env *env, const obv_task *t, const obv_c
         obv_task_result_fini(out);
         return obv_wrap(err, "metas of task %" PRId64, t->task_id);
     }
+    remove_records(&f);
     cut_set_dir(&f, &out->objects[0]);
     cut_set_dir(&f, &out->objects[1]);
     return OBV_OK;

@@ -8,21 +8,24 @@ struct row { /* before each key */
     uint64_t area, blocks, key_len;
 };
 
-static void add_table(obv_buf *b, const obv_source_table *t)
+static void add_table(obv_buf *b, const obv_source_table *t, const obv_listed_table *listed)
 {
-    const struct row row = {.area = (uint64_t)t->area, .blocks = t->block_count, .key_len = t->table_key.len};
+    const struct row row = {
+        .area = (uint64_t)t->area, .blocks = listed ? 0 : t->block_count, .key_len = t->table_key.len};
     obv_buf_append(b, &row, sizeof row);
     obv_buf_append(b, t->table_key.p, t->table_key.len);
 }
 
-static obv_code digest_of(const obv_source_metas *m, obv_span bytes, uint8_t *out, obv_err *err)
+static obv_code digest_of(const obv_source_metas *m, const obv_listed_table *const *listed, obv_span bytes,
+                          uint8_t *out, obv_err *err)
 {
     OBV_AUTO(obv_sha256_freep) obv_sha256 *h = obv_sha256_new();
     obv_sha256_update(h, bytes);
     for (size_t i = 0; i < m->table_count; i++) {
-        const uint64_t len = m->tables[i].sstable_meta.len;
+        const obv_span meta = listed[i] ? listed[i]->sstable_meta : m->tables[i].sstable_meta;
+        const uint64_t len = meta.len;
         obv_sha256_update(h, obv_span_of(&len, sizeof len));
-        obv_sha256_update(h, m->tables[i].sstable_meta);
+        obv_sha256_update(h, meta);
     }
     return obv_sha256_final(h, out, err);
 }
@@ -69,14 +72,16 @@ static obv_code finish(obv_plan *p, obv_plan *out, obv_code code)
     return code;
 }
 
-obv_code obv_plan_make(const obv_source_metas *m, obv_plan *out, obv_err *err)
+obv_code obv_plan_make(const obv_source_metas *m, const obv_listed_table *const *listed, obv_plan *out, obv_err *err)
 {
     obv_plan p = {.bytes = obv_buf_heap(PLAN_MAX)};
-    for (size_t i = 0; i < m->table_count; i++)
-        add_table(&p.bytes, &m->tables[i]);
+    for (size_t i = 0; i < m->table_count; i++) {
+        add_table(&p.bytes, &m->tables[i], listed[i]);
+        p.listed += listed[i] ? listed[i]->blocks : 0;
+    }
     obv_code code = index_rows(&p, err);
     if (code == OBV_OK)
-        code = digest_of(m, obv_buf_span(&p.bytes), p.digest, err);
+        code = digest_of(m, listed, obv_buf_span(&p.bytes), p.digest, err);
     return finish(&p, out, code);
 }
 

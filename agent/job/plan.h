@@ -11,8 +11,8 @@
 
 typedef struct obv_plan_table {
     enum obv_area area;
-    uint64_t blocks;
-    obv_span key; /* serialized TableKey, into obv_plan.bytes */
+    uint64_t blocks; /* to be stored by this copy: none if an earlier pass lists the table */
+    obv_span key;    /* serialized TableKey, into obv_plan.bytes */
 } obv_plan_table;
 
 typedef struct obv_plan {
@@ -20,11 +20,18 @@ typedef struct obv_plan {
     obv_plan_table *tables;
     size_t count;
     uint64_t blocks[2];          /* by enum obv_area */
+    uint64_t listed;             /* blocks that earlier passes have stored; only obv_plan_make sets it */
     uint8_t digest[OBV_SHA_LEN]; /* over keys, block counts and sstable metas; only obv_plan_make sets it */
 } obv_plan;
 
-/** OBV_E_LIMIT, OBV_E_NOMEM. */
-OBV_CHECK obv_code obv_plan_make(const obv_source_metas *m, obv_plan *out, obv_err *err);
+/* What an earlier pass of the PG lists: its blocks are there, and the sstable's meta is the one that came with them. */
+typedef struct obv_listed_table {
+    obv_span key, sstable_meta;
+    uint64_t blocks;
+} obv_listed_table;
+/** @param listed for each table of m, NULL where no earlier pass lists it. OBV_E_LIMIT, OBV_E_NOMEM. */
+OBV_CHECK obv_code obv_plan_make(const obv_source_metas *m, const obv_listed_table *const *listed, obv_plan *out,
+                                 obv_err *err);
 /** From a plan's bytes, which are copied. OBV_E_CORRUPT. */
 OBV_CHECK obv_code obv_plan_parse(obv_span bytes, obv_plan *out, obv_err *err);
 void obv_plan_fini(obv_plan *p);

@@ -9,6 +9,7 @@ void obv_task_free(obv_task *t)
     free(t->files);
     free(t->objects);
     free(t->pgs);
+    free(t->dropped);
     free(t);
 }
 

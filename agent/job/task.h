@@ -16,6 +16,8 @@
 #define OBV_VERIFY_MAX 512u        /* objects of one task */
 #define OBV_CHUNK_MAX (256u << 10) /* bytes of file content in one answer */
 #define OBV_SHA_LEN 32u
+#define OBV_CONTENTS_MAX 16384u /* tables and indexes of one PG: more do not fit the media's record of it */
+#define OBV_DROPPED_MAX 65536u  /* tables that one task leaves out */
 
 typedef enum obv_task_kind {
     OBV_TASK_NONE = 0,
@@ -66,7 +68,9 @@ typedef struct obv_task {
     uint32_t pass;          /* BATCH */
     uint64_t round;         /* BATCH */
     int64_t schema_version; /* FINISH_METAS: the final one */
-    obv_pg_key *pgs;        /* BATCH, FINISH_METAS */
+    uint64_t *dropped;      /* FINISH_METAS: tables that it has no more, ascending */
+    size_t dropped_count;
+    obv_pg_key *pgs; /* BATCH, FINISH_METAS */
     size_t pg_count;
     obv_put_file *files; /* PUT_FILES */
     size_t file_count;
@@ -91,6 +95,8 @@ typedef struct obv_task_progress {
 typedef struct obv_meta_place {
     obv_pg_key pg;
     int64_t offset, len;
+    uint32_t partitions; /* in the record, without the transaction-state partition */
+    uint64_t blocks;     /* of its sstables */
 } obv_meta_place;
 
 typedef struct obv_task_result { /* of a DONE task */

@@ -36,6 +36,7 @@
     X("backup.minor_file_journalled", "agent/job/backup_copy.c: a file of minor_data is stored and journalled")        \
     X("backup.minor_file_stored", "agent/job/backup_copy.c: a file of minor_data is stored, not journalled")           \
     X("backup.minor_file_written", "agent/job/backup_copy.c: a file of minor_data is written, not stored")             \
+    X("backup.record_stored", "agent/job/backup_pg.c: the PG's record is stored, no index file is")                    \
     X("backup.minor_index_stored", "agent/job/backup_pg.c: the minor index is stored, not journalled")                 \
     X("backup.pg_journalled", "agent/job/backup_pg.c: the PG is copied and journalled, not reported")                  \
     X("backup.pg_opened", "agent/job/backup_pg.c: metas are read and checked, no block is copied")                     \
@@ -49,7 +50,9 @@
     X("coordinator.archive_stopped", "coordinator/job/archive_round.c: the round has ended")                           \
     X("coordinator.archive_stopping", "coordinator/job/archive_round.c: agents are told to let go")                    \
     X("coordinator.backup_batched", "coordinator/job/backup_copy.c: a batch is recorded, no agent has it")             \
+    X("coordinator.backup_reviewed", "coordinator/job/backup_review.c: a tenant's copies were compared with its schema") \
     X("coordinator.backup_copied", "coordinator/job/backup_end.c: all PGs are copied, the snapshot is fixed")          \
+    X("coordinator.backup_closed", "coordinator/job/backup_end.c: the log reaches the snapshot, the schema is proven") \
     X("coordinator.backup_done", "coordinator/job/backup_end.c: the set is good")                                      \
     X("coordinator.backup_failed", "coordinator/job/backup_end.c: the set has failed, its entries are queued")         \
     X("coordinator.backup_generated", "coordinator/job/backup.c: a tenant's PGs are recorded, their lists queued")     \

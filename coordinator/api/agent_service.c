@@ -1,6 +1,7 @@
 #define OBV_LOG_MOD "api"
 #include "api/api.h"
 #include "base/log.h"
+#include "job/backup.h"
 #include "obvault/v1/agent.pb-c.h"
 #include "proto/message.h"
 
@@ -136,6 +137,10 @@ static obv_code apply_pg(obv_turn *t, const Obvault__V1__PgCopied *in, obv_err *
     copy(p.task_uid, sizeof p.task_uid, in->task_uid);
     OBV_TRY(take_pg(in->pg, &p.pg, err));
     take_error(in->error, &p.error);
+    if (in->n_contents > OBV_PG_CONTENTS_MAX)
+        return obv_fail(err, OBV_E_INVAL, 0, "sync: %zu tables in one PG", in->n_contents);
+    p.contents = in->contents;
+    p.content_count = in->n_contents;
     if (in->n_objects > OBJECTS_MAX)
         return obv_fail(err, OBV_E_INVAL, 0, "sync: %zu objects of one PG", in->n_objects);
     if (p.error.code == OBV_OK)
@@ -174,6 +179,8 @@ static obv_code apply_task(obv_turn *t, const Obvault__V1__TaskReport *in, obv_e
             OBV_TRY(take_pg(in->metas->entries[i]->pg, &e[i].pg, err));
             e[i].offset = in->metas->entries[i]->offset;
             e[i].length = in->metas->entries[i]->length;
+            e[i].partitions = in->metas->entries[i]->partitions;
+            e[i].blocks = in->metas->entries[i]->blocks;
         }
         OBV_TRY(obv_turn_metas(t, r.uid, e, in->metas->n_entries, err));
     }
@@ -357,6 +364,13 @@ static obv_code put_finish(answer *a, const obv_task *t, Obvault__V1__Task *out,
     f->schema_version = t->schema_version;
     f->pgs = w.l.v;
     f->n_pgs = w.l.n;
+    OBV_AUTO(obv_freep) uint64_t *dropped = NULL;
+    OBV_TRY(obv_backup_dropped(&a->api->x, t->set_id, t->tenant_id, t->task_id, &dropped, &f->n_dropped, err));
+    f->dropped = arena_get(&a->mem, (f->n_dropped + 1) * sizeof *f->dropped, err);
+    if (!f->dropped)
+        return OBV_E_NOMEM;
+    if (f->n_dropped)
+        memcpy(f->dropped, dropped, f->n_dropped * sizeof *dropped);
     out->body_case = OBVAULT__V1__TASK__BODY_FINISH_METAS;
     out->finish_metas = f;
     return OBV_OK;

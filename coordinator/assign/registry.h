@@ -80,6 +80,8 @@ typedef struct obv_pg_report {
     uint32_t partitions;
     int64_t last_submit_ts, publish_version, lower_bound, schema_version;
     uint64_t last_replay_log_id;
+    const uint64_t *contents; /* ids of tables and local indexes in the copy, ascending; valid during the call */
+    size_t content_count;
 } obv_pg_report;
 
 typedef enum obv_archive_state {
@@ -105,6 +107,8 @@ typedef struct obv_tenant_archive {
 typedef struct obv_meta_entry {
     obv_pg_key pg;
     int64_t offset, length;
+    uint32_t partitions; /* in the record */
+    uint64_t blocks;
 } obv_meta_entry;
 
 typedef struct obv_turn {

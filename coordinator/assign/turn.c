@@ -157,6 +157,7 @@ obv_code obv_turn_pg(obv_turn *t, const obv_pg_report *p, obv_err *err)
         pg.publish_version = p->publish_version;
         pg.lower_bound = p->lower_bound;
         pg.schema_version = p->schema_version;
+        OBV_TRY(obv_pg_contents_save(t->reg->s, &pg, p->contents, p->content_count, err));
     }
     return obv_pg_copy_save(t->reg->s, &pg, err);
 }
@@ -188,9 +189,11 @@ obv_code obv_turn_metas(obv_turn *t, const char *task_uid, const obv_meta_entry 
             return obv_fail(err, OBV_E_INVAL, 0, "task %s: a meta record at %lld of %lld bytes", task_uid,
                             (long long)e[i].offset, (long long)e[i].length);
         OBV_TRY(obv_db_run(obv_state_db(t->reg->s), err,
-                           "UPDATE pgs SET meta_offset = ?, meta_length = ? WHERE set_id = ? AND tenant_id = ? AND"
+                           "UPDATE pgs SET meta_offset = ?, meta_length = ?, partitions = ?, blocks = ?,"
+                           " blocks_stored = ? WHERE set_id = ? AND tenant_id = ? AND"
                            " table_id = ? AND partition_id = ? AND task_id = ? AND state = 2",
-                           obv_db_i(e[i].offset), obv_db_i(e[i].length), obv_db_i(task.set_id),
+                           obv_db_i(e[i].offset), obv_db_i(e[i].length), obv_db_i(e[i].partitions),
+                           obv_db_u(e[i].blocks), obv_db_u(e[i].blocks), obv_db_i(task.set_id),
                            obv_db_u(task.tenant_id), obv_db_u(e[i].pg.table_id),
                            obv_db_i(obv_pg_key_partition_id(&e[i].pg)), obv_db_u(task.task_id)));
     }

@@ -72,6 +72,15 @@ typedef struct obv_pgs {
     size_t n, cap;
 } obv_pgs;
 
+/* By the schema the PGs of owner, a table, global index or tablegroup, hold a table or an AVAILABLE local index. */
+typedef struct obv_content {
+    uint64_t owner, id;
+} obv_content;
+typedef struct obv_contents {
+    obv_content *v; /* sorted by owner and id */
+    size_t n, cap;
+} obv_contents;
+
 typedef struct obv_replica {
     uint64_t table_id;
     int64_t partition_id;
@@ -112,8 +121,8 @@ typedef struct obv_cluster_ops {
     obv_code (*schema_version)(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err);
     /** The schema version that the tenant had at a time (us) that has passed. */
     obv_code (*schema_version_at)(obv_cluster *c, uint64_t tenant, int64_t at, int64_t *out, obv_err *err);
-    /** Every PG of the tenant in the schema, sys PGs included. */
-    obv_code (*pgs)(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err);
+    /** Every PG of the tenant in the schema, sys PGs included; what is in them if @p contents is not NULL. */
+    obv_code (*pgs)(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_contents *contents, obv_err *err);
     obv_code (*replicas)(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv_err *err);
     obv_code (*uses_gts)(obv_cluster *c, uint64_t tenant, bool *out, obv_err *err);
     /** base_backup_version of a restored tenant, 0 if none. */
@@ -149,12 +158,16 @@ void obv_servers_fini(obv_servers *l);
 void obv_tenants_fini(obv_tenants *l);
 void obv_tenant_periods_fini(obv_tenant_periods *l);
 void obv_pgs_fini(obv_pgs *l);
+void obv_contents_fini(obv_contents *l);
 void obv_replicas_fini(obv_replicas *l);
 /** Order by table id, then partition id. */
 int obv_pgs_cmp(const void *a, const void *b);
 /** Sorts and drops repeats. */
 void obv_pgs_sort(obv_pgs *l);
 bool obv_pgs_contain(const obv_pgs *sorted, const obv_pg_key *k);
+void obv_contents_sort(obv_contents *l);
+/** First of the owner's contents, n of them. */
+const obv_content *obv_contents_of(const obv_contents *sorted, uint64_t owner, size_t *n);
 /** First of the PG's replicas, n of them; NULL without any. */
 const obv_replica *obv_replicas_of(const obv_replicas *sorted, const obv_pg_key *k, size_t *n);
 void obv_replicas_sort(obv_replicas *l);

@@ -34,6 +34,7 @@ void obv_servers_fini(obv_servers *l) { free(l->v); }
 void obv_tenants_fini(obv_tenants *l) { free(l->v); }
 void obv_tenant_periods_fini(obv_tenant_periods *l) { free(l->v); }
 void obv_pgs_fini(obv_pgs *l) { free(l->v); }
+void obv_contents_fini(obv_contents *l) { free(l->v); }
 void obv_replicas_fini(obv_replicas *l) { free(l->v); }
 
 static int cmp(uint64_t ta, int64_t pa, uint64_t tb, int64_t pb)
@@ -64,6 +65,34 @@ void obv_pgs_sort(obv_pgs *l)
 bool obv_pgs_contain(const obv_pgs *l, const obv_pg_key *k)
 {
     return l->n && bsearch(k, l->v, l->n, sizeof *l->v, obv_pgs_cmp) != NULL;
+}
+
+static int content_cmp(const void *a, const void *b)
+{
+    const obv_content *x = a, *y = b;
+    return cmp(x->owner, 0, y->owner, 0) ? cmp(x->owner, 0, y->owner, 0) : cmp(x->id, 0, y->id, 0);
+}
+
+void obv_contents_sort(obv_contents *l)
+{
+    if (l->n)
+        qsort(l->v, l->n, sizeof *l->v, content_cmp);
+}
+
+const obv_content *obv_contents_of(const obv_contents *l, uint64_t owner, size_t *n)
+{
+    size_t lo = 0, hi = l->n;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (l->v[mid].owner < owner)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    *n = 0;
+    while (lo + *n < l->n && l->v[lo + *n].owner == owner)
+        ++*n;
+    return *n ? &l->v[lo] : NULL;
 }
 
 static int replica_cmp(const void *a, const void *b)

@@ -18,6 +18,8 @@ typedef struct owner {
     uint64_t id;
     int64_t part_level;
     uint64_t bound_to; /* the tablegroup, 0 = partitions of its own */
+    uint64_t index_of; /* a local index of that table, 0 = none */
+    bool available;    /* of a local index: copies must hold it */
     int64_t part_num, sub_part_num;
 } owner;
 typedef struct owners {
@@ -80,7 +82,7 @@ static const owner *find_owner(const owners *l, uint64_t id)
 static obv_code take_table(void *ctx, const obv_mysql_row *r, obv_err *err)
 {
     page *p = ctx;
-    int64_t type, index_type, index_status, level, binding, dropped, group;
+    int64_t type, index_type, index_status, level, binding, dropped, group, data_table;
     uint64_t id;
     OBV_TRY(obv_mysql_u64(r, 0, &id, err));
     OBV_TRY(obv_mysql_i64(r, 1, &type, err));
@@ -93,11 +95,16 @@ static obv_code take_table(void *ctx, const obv_mysql_row *r, obv_err *err)
     owner o = {.id = id, .part_level = level};
     OBV_TRY(obv_mysql_i64(r, 8, &o.part_num, err));
     OBV_TRY(obv_mysql_i64(r, 9, &o.sub_part_num, err));
+    OBV_TRY(obv_mysql_i64(r, 10, &data_table, err));
     p->rows++;
     p->last_table = id;
     if (dropped != NOT_DROPPED)
         return OBV_OK;
     const bool local_index = type == TYPE_INDEX && index_type != INDEX_GLOBAL && index_type != INDEX_GLOBAL_UNIQUE;
+    if (local_index) {
+        o.index_of = data_table > 0 ? (uint64_t)data_table : 0; /* -1: none */
+        o.available = index_status == INDEX_AVAILABLE;
+    }
     if (type == TYPE_SYS_VIEW || type == TYPE_VIRTUAL || type == TYPE_VIEW || type == TYPE_MATERIALIZED ||
         (local_index && !binding))
         o.part_level = NO_PARTITIONS;
@@ -203,9 +210,9 @@ static obv_code list_owners(obv_cluster *c, uint64_t tenant, owners *out, obv_er
     page p = {.list = out};
     do {
         p.rows = 0;
-        OBV_TRY(sql_query(c, 10, OBV_CLUSTER_PAGE, take_table, &p, err,
+        OBV_TRY(sql_query(c, 11, OBV_CLUSTER_PAGE, take_table, &p, err,
                           "SELECT table_id, table_type, index_type, index_status, part_level, binding,"
-                          " drop_schema_version, tablegroup_id, part_num, sub_part_num FROM "
+                          " drop_schema_version, tablegroup_id, part_num, sub_part_num, data_table_id FROM "
                           "oceanbase.__all_virtual_table WHERE %s = %llu AND"
                           " table_id > %llu ORDER BY table_id LIMIT %u",
                           OBV_BUG_STRIKES("bug.d21_all_tenants") ? "table_id >> 40" : "tenant_id",
@@ -414,7 +421,26 @@ static void reading_fini(reading *r)
     obv_replicas_fini(&r->user);
 }
 
-static obv_code read_once(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err)
+/* Which sstables the schema wants in which PGs: a table's own, and those of its local indexes that may be read. */
+static obv_code list_contents(const owners *own, obv_contents *out, obv_err *err)
+{
+    out->n = 0;
+    for (size_t i = 0; i < own->n; i++) {
+        const owner *o = &own->v[i];
+        const owner *table = o->index_of ? find_owner(own, o->index_of) : o;
+        if (!table || (o->index_of ? !o->available : o->part_level == NO_PARTITIONS) ||
+            obv_table_id_is_tablegroup(o->id))
+            continue;
+        obv_content *item = obv_list_add(out, sizeof *item, err);
+        if (!item)
+            return OBV_E_NOMEM;
+        *item = (obv_content){.owner = table->bound_to ? table->bound_to : table->id, .id = o->id};
+    }
+    obv_contents_sort(out);
+    return OBV_OK;
+}
+
+static obv_code read_once(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_contents *contents, obv_err *err)
 {
     OBV_AUTO(reading_fini) reading r = {0};
     out->n = 0;
@@ -433,7 +459,8 @@ static obv_code read_once(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err
     obv_pgs_sort(out);
     OBV_TRY(check_counts(&r.own, &r.map, out, err));
     OBV_TRY(check_registered(&r.own, &r.sys, out, err));
-    return check_registered(&r.own, &r.user, out, err);
+    OBV_TRY(check_registered(&r.own, &r.user, out, err));
+    return contents ? list_contents(&r.own, contents, err) : OBV_OK;
 }
 
 #ifdef OBV_TEST_FAULTS
@@ -456,11 +483,11 @@ static void forget(obv_pgs *l)
 #define forget(l) ((void)0)
 #endif
 
-obv_code sql_pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err)
+obv_code sql_pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_contents *contents, obv_err *err)
 {
     obv_code code = OBV_E_PRECONDITION;
     for (unsigned i = 0; i < MOVED_UNDER_LIST && code == OBV_E_PRECONDITION; i++)
-        code = read_once(c, tenant, out, err);
+        code = read_once(c, tenant, out, contents, err);
     forget(out);
     return code;
 }

@@ -26,7 +26,7 @@ obv_code sql_rights(obv_cluster *c, obv_role role, obv_rights *out, obv_err *err
 obv_code sql_data_bytes(obv_cluster *c, uint64_t tenant, uint64_t *out, obv_err *err);
 obv_code sql_now(obv_cluster *c, int64_t *us, int64_t *trip_us, obv_err *err);
 
-obv_code sql_pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err);
+obv_code sql_pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_contents *contents, obv_err *err);
 obv_code sql_replicas(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv_err *err);
 obv_code sql_target(obv_cluster *c, obv_target *out, obv_err *err);
 obv_code sql_pool_free(obv_cluster *c, const char *pool, bool *exists, bool *is_free, obv_err *err);

@@ -253,7 +253,7 @@ static obv_code assign_tenant(plan *p, obv_cluster *c, const obv_tenant *tenant,
     if (!relist && !leaders)
         return OBV_OK;
     if (relist) {
-        OBV_TRY(c->ops->pgs(c, tenant->id, &list, err));
+        OBV_TRY(c->ops->pgs(c, tenant->id, &list, NULL, err));
         OBV_TRY(c->ops->schema_version(c, tenant->id, &again, err));
         if (again != schema) /* DDL went on under the list: next time */
             return OBV_OK;

@@ -187,14 +187,13 @@ static obv_code take_tenant(void *ctx, const obv_set_tenant *t, obv_err *err)
 static obv_code generate_tenant(obv_job_ctx *x, obv_cluster *c, const obv_job *job, const obv_set *set,
                                 obv_set_tenant *t, obv_err *err)
 {
-    OBV_AUTO(obv_pgs_fini) obv_pgs pgs = {0};
+    OBV_AUTO(obv_schema_list_fini) obv_schema_list list = {0};
     OBV_AUTO(obv_files_fini) obv_files files = {0};
-    int64_t schema = 0, again = 0;
+    const obv_pgs *pgs = &list.pgs;
+    bool calm = false;
     char name[48];
-    OBV_TRY(c->ops->schema_version(c, t->tenant_id, &schema, err));
-    OBV_TRY(c->ops->pgs(c, t->tenant_id, &pgs, err));
-    OBV_TRY(c->ops->schema_version(c, t->tenant_id, &again, err));
-    if (schema != again) { /* DDL under the list: again, calmly, and not for ever */
+    OBV_TRY(obv_schema_list_read(c, t->tenant_id, &list, &calm, err));
+    if (!calm) { /* DDL under the list: again, calmly, and not for ever */
         if (obv_ctx_now(x) - job->phase_at > (int64_t)x->cfg->step_s * OBV_US_PER_S)
             return obv_fail(err, OBV_E_CONFLICT, 0, "DDL of tenant %s did not pause in %u s for its list of PGs",
                             t->name, x->cfg->step_s);
@@ -203,19 +202,18 @@ static obv_code generate_tenant(obv_job_ctx *x, obv_cluster *c, const obv_job *j
     }
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(x->s, &tx, err));
-    for (size_t i = 0; i < pgs.n; i += LIST_ROWS)
-        OBV_TRY(obv_pg_copy_add(x->s, set->id, t->tenant_id, pgs.v + i, pgs.n - i < LIST_ROWS ? pgs.n - i : LIST_ROWS,
-                                err));
-    OBV_TRY(obv_backup_files_lists(x, set, t->tenant_id, &pgs, &files, err));
+    for (size_t i = 0; i < pgs->n; i += LIST_ROWS)
+        OBV_TRY(obv_pg_copy_add(x->s, set->id, t->tenant_id, pgs->v + i,
+                                pgs->n - i < LIST_ROWS ? pgs->n - i : LIST_ROWS, err));
+    OBV_TRY(obv_backup_files_lists(x, set, t->tenant_id, pgs, &files, err));
     (void)snprintf(name, sizeof name, "lists-%llu", (unsigned long long)t->tenant_id);
     OBV_TRY(obv_files_queue(x, job->id, name, &files, err));
-    t->schema_version = schema;
     t->phase = OBV_SET_TENANT_DOING;
-    OBV_TRY(obv_set_tenant_save(x->s, t, err));
+    OBV_TRY(obv_backup_keep_list(x, t, &list, err));
     OBV_TRY(obv_state_commit(&tx, err));
     OBV_FAULT("coordinator.backup_generated");
-    OBV_INFO("set %lld: tenant %s has %zu PGs at schema version %lld", (long long)set->id, t->name, pgs.n,
-             (long long)schema);
+    OBV_INFO("set %lld: tenant %s has %zu PGs at schema version %lld", (long long)set->id, t->name, pgs->n,
+             (long long)list.version);
     return OBV_OK;
 }
 
@@ -293,6 +291,10 @@ static obv_code one_step(obv_job_ctx *x, const obv_job *job, obv_backup_memory *
     OBV_TRY(x->clusters.source(x->clusters.ctx, &c, err));
     if (strcmp(job->phase, "GENERATE") == 0)
         return obv_backup_generate(x, c, job, &set, err);
+    if (strcmp(job->phase, "CLOSING") == 0) {
+        m->moved_set = 0; /* what waits here is not the copy */
+        return obv_backup_closing(x, c, job, &set, err);
+    }
     OBV_TRY(obv_backup_copy(x, c, job, &set, m, &finished, err));
     return finished ? obv_backup_close(x, c, job, &set, err) : OBV_OK;
 }

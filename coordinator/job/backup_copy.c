@@ -14,6 +14,8 @@
 #define DUE_MAX 4096u
 #define FAILED_MAX 1024u
 #define REPLICAS_NS (60 * OBV_NS_PER_S)
+#define UNSEEN_NS (3 * OBV_NS_PER_S) /* the same while some PG is not seen yet: it may be new */
+#define LOOK_NS (10 * OBV_NS_PER_S)
 
 typedef struct copies {
     obv_pg_copy *v;
@@ -39,9 +41,8 @@ static bool worth_retrying(const obv_pg_copy *p)
         return p->retries < CORRUPT_RETRIES;
     if (c == OBV_E_IO)
         return p->retries < IO_RETRIES;
-    return p->retries < RETRIES_MAX &&
-           (OBV_IS_RETRYABLE(c) || c == OBV_E_PG_CHANGED || c == OBV_E_PG_GONE || c == OBV_E_PRECONDITION ||
-            c == OBV_E_CANCELLED || c == OBV_E_FENCED || c == OBV_E_NOT_INITIALISED);
+    return p->retries < RETRIES_MAX && (OBV_IS_RETRYABLE(c) || c == OBV_E_PG_CHANGED || c == OBV_E_PG_GONE ||
+                                        c == OBV_E_PRECONDITION || c == OBV_E_CANCELLED || c == OBV_E_NOT_INITIALISED);
 }
 
 static obv_code retry_failed(obv_job_ctx *x, const obv_set *set, obv_backup_memory *m, obv_err *err)
@@ -54,6 +55,16 @@ static obv_code retry_failed(obv_job_ctx *x, const obv_set *set, obv_backup_memo
     OBV_TRY(obv_state_begin(x->s, &tx, err));
     for (size_t i = 0; i < bad.n; i++) {
         obv_pg_copy *p = &bad.v[i];
+        m->look = m->look || p->error.code == OBV_E_PG_GONE;
+        if (p->error.code == OBV_E_FENCED && p->pass < RETRIES_MAX) {
+            /* an attempt that was given up has put this pass's major index: the next one builds on what it lists */
+            OBV_INFO("PG %llu/%lld: pass %u was put by another attempt, pass %u follows",
+                     (unsigned long long)p->key.table_id, (long long)obv_pg_key_partition_id(&p->key), p->pass,
+                     p->pass + 1);
+            p->agent_id[0] = 0;
+            OBV_TRY(obv_pg_copy_next(x->s, p, 0, err));
+            continue;
+        }
         if (!worth_retrying(p)) {
             *err = p->error;
             (void)obv_wrap(err, "PG %llu/%lld on agent %s, attempt %u", (unsigned long long)p->key.table_id,
@@ -94,7 +105,7 @@ static void forget_old_replicas(const obv_job_ctx *x, obv_backup_memory *m)
 }
 
 static obv_code replicas_of(obv_job_ctx *x, obv_cluster *c, obv_backup_memory *m, uint64_t tenant,
-                            const obv_replicas **out, obv_err *err)
+                            obv_backup_replicas **out, obv_err *err)
 {
     const size_t slots = sizeof m->tenants / sizeof *m->tenants;
     size_t i = 0;
@@ -108,11 +119,15 @@ static obv_code replicas_of(obv_job_ctx *x, obv_cluster *c, obv_backup_memory *m
         m->tenants[i].tenant_id = tenant;
         m->tenants[i].read_ns = 0;
     }
+    const int64_t now = obv_clock_ns(&x->clock);
+    if (m->tenants[i].unseen && now - m->tenants[i].read_ns > UNSEEN_NS)
+        m->tenants[i].read_ns = 0;
     if (m->tenants[i].read_ns == 0 || OBV_BUG_STRIKES("bug.d21_polls_replicas")) {
         OBV_TRY(c->ops->replicas(c, tenant, &m->tenants[i].replicas, err));
-        m->tenants[i].read_ns = obv_clock_ns(&x->clock);
+        m->tenants[i].read_ns = now;
+        m->tenants[i].unseen = false;
     }
-    *out = &m->tenants[i].replicas;
+    *out = &m->tenants[i];
     return OBV_OK;
 }
 
@@ -122,6 +137,7 @@ typedef struct slot {
     size_t *pgs;  /* indexes into the due list */
     size_t n;
     uint64_t tenant;
+    uint32_t pass;
 } slot;
 
 static slot *slot_at(slot *s, size_t n, const obv_replica *r)
@@ -142,7 +158,8 @@ static slot *choose(const obv_job_ctx *x, slot *slots, size_t n, const obv_pg_co
 {
     slot *best = NULL;
     int64_t best_score = INT64_MAX;
-    const bool behind = p->retries && p->error.code == OBV_E_PRECONDITION;
+    /* the leader also has what two replicas have lacked, if anybody has it */
+    const bool behind = (p->retries && p->error.code == OBV_E_PRECONDITION) || p->pass > 1;
     for (size_t i = 0; i < rep_count; i++) {
         slot *s = reps[i].usable ? slot_at(slots, n, &reps[i]) : NULL;
         if (!s)
@@ -166,7 +183,7 @@ static obv_code make_batch(obv_job_ctx *x, const obv_job *job, const obv_set *se
 {
     int64_t number = 0;
     char counter[48];
-    obv_task t = {.kind = OBV_TASK_BATCH, .set_id = set->id, .tenant_id = s->tenant};
+    obv_task t = {.kind = OBV_TASK_BATCH, .set_id = set->id, .tenant_id = s->tenant, .pass = s->pass};
     (void)snprintf(counter, sizeof counter, "task:%llu", (unsigned long long)s->tenant);
     OBV_TRY(obv_state_next(x->s, counter, &number, err));
     t.task_id = (uint64_t)(number - 1); /* OceanBase counts from 0 */
@@ -217,20 +234,24 @@ static obv_code hand_out(obv_job_ctx *x, obv_cluster *c, const obv_job *job, con
         slots[i].pgs = lists + i * x->cfg->batch_pgs;
     uint64_t homeless = 0;
     for (size_t i = 0; i < due.n; i++) {
-        const obv_replicas *reps = NULL;
+        obv_backup_replicas *reps = NULL;
         size_t n = 0;
         OBV_TRY(replicas_of(x, c, m, due.v[i].tenant_id, &reps, err));
-        const obv_replica *of = obv_replicas_of(reps, &due.v[i].key, &n);
+        const obv_replica *of = obv_replicas_of(&reps->replicas, &due.v[i].key, &n);
+        reps->unseen = reps->unseen || !of;
         slot *s = choose(x, slots, slot_count, &due.v[i], of, n);
         if (!s) {
             homeless++;
             continue;
         }
-        if (s->room <= 0 || s->n == x->cfg->batch_pgs || (s->n && s->tenant != due.v[i].tenant_id))
+        if (s->room <= 0 || s->n == x->cfg->batch_pgs ||
+            (s->n && (s->tenant != due.v[i].tenant_id || s->pass != due.v[i].pass)))
             continue; /* waits for its turn */
         s->tenant = due.v[i].tenant_id;
+        s->pass = due.v[i].pass;
         s->pgs[s->n++] = i;
     }
+    m->look = m->look || homeless;
     if (homeless) {
         forget_old_replicas(x, m);
         OBV_WARN_EVERY(30, "set %lld: %llu PGs have no usable replica on a host with a living agent",
@@ -272,10 +293,39 @@ static obv_code still_moving(obv_job_ctx *x, const obv_job *job, const obv_set *
         (long long)limit_s, (long long)done, (long long)doing, (long long)pending);
 }
 
+static obv_code take_tenant(void *ctx, const obv_set_tenant *t, obv_err *err)
+{
+    obv_set_tenant *o = obv_list_add(ctx, sizeof *o, err);
+    if (!o)
+        return OBV_E_NOMEM;
+    *o = *t;
+    return OBV_OK;
+}
+
+/* A PG that is nowhere to be found may have been dropped: then it is not waited for. */
+static obv_code look_for_dropped(obv_job_ctx *x, obv_cluster *c, const obv_set *set, obv_backup_memory *m, obv_err *err)
+{
+    struct {
+        obv_set_tenant *v;
+        size_t n, cap;
+    } t = {0};
+    const int64_t now = obv_clock_ns(&x->clock);
+    if (!m->look || (m->looked_ns && now - m->looked_ns < LOOK_NS))
+        return OBV_OK;
+    m->look = false;
+    m->looked_ns = now;
+    obv_code code = obv_set_tenant_each(x->s, set->id, take_tenant, &t, err);
+    for (size_t i = 0; i < t.n && code == OBV_OK; i++)
+        code = obv_backup_drop_gone(x, c, &t.v[i], err);
+    free(t.v);
+    return code;
+}
+
 obv_code obv_backup_copy(obv_job_ctx *x, obv_cluster *c, const obv_job *job, const obv_set *set, obv_backup_memory *m,
                          bool *finished, obv_err *err)
 {
     int64_t pending = 0, doing = 0, failed = 0;
+    OBV_TRY(look_for_dropped(x, c, set, m, err));
     OBV_TRY(retry_failed(x, set, m, err));
     obv_live_agent *agents = calloc(OBV_AGENTS_MAX, sizeof *agents);
     slot *slots = calloc(OBV_AGENTS_MAX, sizeof *slots);

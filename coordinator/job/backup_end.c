@@ -28,18 +28,41 @@ static obv_code take_tenant(void *ctx, const obv_set_tenant *t, obv_err *err)
 
 /* ---- S */
 
-static obv_code ddl_meanwhile(const obv_set_tenant *t, int64_t now, obv_err *err)
+#define CALM_PAUSE_MS 500
+
+/* Another pass, or another look, as long as there may be one. */
+static obv_code go_on(obv_job_ctx *x, const obv_set *set, const char *why, obv_err *err)
 {
-    (void)obv_fail(err, OBV_E_CONFLICT, 0, "DDL during the backup: tenant %s went from schema version %lld to %lld",
-                   t->name, (long long)t->schema_version, (long long)now);
-    return obv_hint(err, "the copies no longer belong to one schema: start the backup again when no DDL runs");
+    const int64_t s = (obv_ctx_now(x) - set->closing_at) / OBV_US_PER_S;
+    if (set->passes <= x->cfg->passes_max && s <= (int64_t)x->cfg->closing_s)
+        return OBV_OK;
+    (void)obv_fail(err, OBV_E_CONFLICT, 0, "the set could not be closed in %u passes and %lld s: %s", set->passes,
+                   (long long)s, why);
+    return obv_hint(err, "nothing can be restored from this set: start the backup again when less DDL runs, or allow"
+                         " more with backup.passes_max and backup.closing_s");
 }
 
-static obv_code no_ddl(obv_cluster *c, const obv_set_tenant *t, obv_err *err)
+/* *more: something is copied once more, or is to be looked at again. */
+static obv_code review(obv_job_ctx *x, obv_cluster *c, const obv_job *job, obv_set *set, tenant_list *t, bool *more,
+                       obv_err *err)
 {
-    int64_t now = 0;
-    OBV_TRY(c->ops->schema_version(c, t->tenant_id, &now, err));
-    return now == t->schema_version ? OBV_OK : ddl_meanwhile(t, now, err);
+    obv_backup_review r = {.calm = true};
+    for (size_t i = 0; i < t->n; i++)
+        OBV_TRY(obv_backup_review_tenant(x, c, job, &t->v[i], &r, err));
+    *more = !r.calm || r.added || r.again;
+    if (!*more)
+        return OBV_OK;
+    if (r.added || r.again) {
+        set->passes++;
+        OBV_TRY(obv_set_save(x->s, set, err));
+        OBV_INFO("set %lld, pass %u: %u PGs are new, %u are copied again, %u were dropped", (long long)set->id,
+                 set->passes, r.added, r.again, r.dropped);
+    } else {
+        obv_ctx_pause(x, job->id, CALM_PAUSE_MS);
+    }
+    char why[320];
+    (void)snprintf(why, sizeof why, "DDL did not pause%s%s", r.lacking[0] ? ", or: " : "", r.lacking);
+    return go_on(x, set, why, err);
 }
 
 obv_code obv_backup_close(obv_job_ctx *x, obv_cluster *c, const obv_job *job, obv_set *set, obv_err *err)
@@ -47,19 +70,26 @@ obv_code obv_backup_close(obv_job_ctx *x, obv_cluster *c, const obv_job *job, ob
     obv_set_sums all;
     OBV_AUTO(tenant_list_fini) tenant_list t = {0};
     OBV_TRY(obv_set_tenant_each(x->s, set->id, take_tenant, &t, err));
+    if (set->closing_at == 0) {
+        set->closing_at = obv_ctx_now(x);
+        OBV_TRY(obv_set_save(x->s, set, err));
+    }
+    /* S first, the schema afterwards: what the schema shows then holds at S */
+    int64_t snapshot = obv_ctx_now(x);
+    bool more = false;
+    OBV_TRY(review(x, c, job, set, &t, &more, err));
+    if (more)
+        return OBV_OK;
     OBV_TRY(obv_set_sum(x->s, set->id, 0, &all, err));
     if (all.pgs == 0 || all.pgs != all.pgs_done || all.blocks != all.blocks_stored)
         return obv_fail(err, OBV_E_INTERNAL, 0, "%lld of %lld PGs, %lld of %lld macroblocks are stored",
                         (long long)all.pgs_done, (long long)all.pgs, (long long)all.blocks_stored,
                         (long long)all.blocks);
-    /* S first, the schema afterwards: what the schema shows then holds at S */
-    int64_t snapshot = later(obv_ctx_now(x), later(all.max_lower_bound, all.max_publish_version));
+    snapshot = later(snapshot, later(all.max_lower_bound, all.max_publish_version));
     for (size_t i = 0; i < t.n; i++)
         snapshot = later(snapshot, t.v[i].schema_version);
     if (OBV_BUG_STRIKES("bug.a3f_s_below_l"))
         snapshot = all.max_lower_bound - OBV_US_PER_S;
-    for (size_t i = 0; i < t.n; i++)
-        OBV_TRY(no_ddl(c, &t.v[i], err));
     if (all.max_schema_version > snapshot)
         return obv_fail(err, OBV_E_CONFLICT, 0, "a copy carries schema version %lld, later than the set's snapshot",
                         (long long)all.max_schema_version);
@@ -67,7 +97,7 @@ obv_code obv_backup_close(obv_job_ctx *x, obv_cluster *c, const obv_job *job, ob
     OBV_TRY(obv_state_begin(x->s, &tx, err));
     set->snapshot = snapshot;
     OBV_TRY(obv_set_save(x->s, set, err));
-    OBV_TRY(obv_job_move(x->s, job->id, "METAS", obv_ctx_now(x), err));
+    OBV_TRY(obv_job_move(x->s, job->id, "CLOSING", obv_ctx_now(x), err));
     OBV_TRY(obv_state_commit(&tx, err));
     OBV_FAULT("coordinator.backup_copied");
     OBV_INFO("set %lld: %lld PGs are copied, snapshot %lld", (long long)set->id, (long long)all.pgs,
@@ -101,6 +131,24 @@ static obv_code take_group(void *ctx, uint64_t tenant, uint64_t task_id, const c
     return OBV_OK;
 }
 
+/* The records of a lost agent's copies are in the repository: any other one finds them there. */
+static obv_code hand_over(obv_job_ctx *x, obv_task *t, obv_err *err)
+{
+    OBV_AUTO(obv_freep) obv_live_agent *agents = calloc(OBV_AGENTS_MAX, sizeof *agents);
+    if (!agents)
+        return obv_fail(err, OBV_E_NOMEM, 0, "agents");
+    const size_t n = obv_registry_agents(x->reg, agents, OBV_AGENTS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        if (!agents[i].alive || !agents[i].known)
+            continue;
+        OBV_WARN("agent %s is silent: agent %s writes the meta records of task %llu", t->agent_id,
+                 agents[i].hello.agent_id, (unsigned long long)t->task_id);
+        (void)snprintf(t->agent_id, sizeof t->agent_id, "%s", agents[i].hello.agent_id);
+        return obv_task_again(x->s, t, 0, err);
+    }
+    return OBV_OK;
+}
+
 /* One group of PGs: makes its task, or looks after it. */
 static obv_code look_after(obv_job_ctx *x, const obv_job *job, const obv_set *set, obv_task *want, bool *done,
                            obv_err *err)
@@ -119,6 +167,8 @@ static obv_code look_after(obv_job_ctx *x, const obv_job *job, const obv_set *se
     if (code != OBV_OK)
         return obv_fail(err, code, 0, "task %s", want->name);
     *done = t.status == OBV_TASK_DONE;
+    if (t.status == OBV_TASK_SENT && obv_registry_settled(x->reg) && !obv_registry_alive(x->reg, t.agent_id))
+        OBV_TRY(hand_over(x, &t, err));
     const bool late = obv_ctx_now(x) - job->phase_at > (int64_t)x->cfg->step_s * OBV_US_PER_S;
     if (t.status == OBV_TASK_SENT && late)
         return obv_fail(err, OBV_E_LIMIT, 0,
@@ -142,35 +192,63 @@ static obv_code look_after(obv_job_ctx *x, const obv_job *job, const obv_set *se
  * also tells that the cluster's own clock is past S, so that no DDL can take effect before S any more; whatever the
  * coordinator's clock says.
  */
-static obv_code log_covers(obv_job_ctx *x, const obv_job *job, const obv_set *set, bool *out, obv_err *err)
+static obv_code log_covers(obv_job_ctx *x, const obv_job *job, const obv_set *set, const tenant_list *t, bool *out,
+                           obv_err *err)
 {
-    OBV_AUTO(tenant_list_fini) tenant_list t = {0};
-    obv_cluster *c = NULL;
     *out = false;
-    OBV_TRY(obv_set_tenant_each(x->s, set->id, take_tenant, &t, err));
-    for (size_t i = 0; i < t.n; i++) {
+    for (size_t i = 0; i < t->n; i++) {
         obv_round_tenant r;
-        OBV_TRY(obv_round_tenant_get(x->s, set->round, t.v[i].tenant_id, &r, err));
+        OBV_TRY(obv_round_tenant_get(x->s, set->round, t->v[i].tenant_id, &r, err));
         if (r.checkpoint_ts >= set->snapshot)
             continue;
         if (r.status != OBV_ROUND_DOING)
             return obv_fail(err, OBV_E_PRECONDITION, 0,
-                            "log archiving of tenant %s is %s and will not reach the set's snapshot", t.v[i].name,
+                            "log archiving of tenant %s is %s and will not reach the set's snapshot", t->v[i].name,
                             obv_round_status_name(r.status));
         if (obv_ctx_now(x) - job->phase_at > (int64_t)x->cfg->step_s * OBV_US_PER_S)
             return obv_fail(err, OBV_E_LIMIT, 0,
                             "log archiving of tenant %s did not reach the set's snapshot in %u s: it is %lld s behind",
-                            t.v[i].name, x->cfg->step_s, (long long)((set->snapshot - r.checkpoint_ts) / OBV_US_PER_S));
+                            t->v[i].name, x->cfg->step_s,
+                            (long long)((set->snapshot - r.checkpoint_ts) / OBV_US_PER_S));
         return OBV_OK;
     }
-    OBV_TRY(x->clusters.source(x->clusters.ctx, &c, err));
+    *out = true;
+    return OBV_OK;
+}
+
+/* A DDL that took its version before S and its effect behind the last look at the schema: the copies are looked at
+ * once more. */
+static obv_code reopen(obv_job_ctx *x, const obv_job *job, obv_set *set, const obv_set_tenant *t, int64_t schema,
+                       obv_err *err)
+{
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(x->s, &tx, err));
+    set->passes++;
+    OBV_TRY(obv_set_save(x->s, set, err));
+    OBV_TRY(obv_event_add(x->s, job->id, obv_ctx_now(x), err,
+                          "tenant %s went from schema version %lld to %lld before the set's snapshot %lld", t->name,
+                          (long long)t->schema_version, (long long)schema, (long long)set->snapshot));
+    OBV_TRY(obv_job_move(x->s, job->id, "DOING", obv_ctx_now(x), err));
+    OBV_TRY(obv_state_commit(&tx, err));
+    return go_on(x, set, "DDL did not pause", err);
+}
+
+obv_code obv_backup_closing(obv_job_ctx *x, obv_cluster *c, const obv_job *job, obv_set *set, obv_err *err)
+{
+    OBV_AUTO(tenant_list_fini) tenant_list t = {0};
+    bool covered = false;
+    OBV_TRY(obv_set_tenant_each(x->s, set->id, take_tenant, &t, err));
+    OBV_TRY(log_covers(x, job, set, &t, &covered, err));
+    if (!covered)
+        return OBV_OK;
     for (size_t i = 0; i < t.n; i++) {
         int64_t schema = 0;
         OBV_TRY(c->ops->schema_version_at(c, t.v[i].tenant_id, set->snapshot, &schema, err));
         if (schema != t.v[i].schema_version)
-            return ddl_meanwhile(&t.v[i], schema, err);
+            return reopen(x, job, set, &t.v[i], schema, err);
     }
-    *out = true;
+    OBV_TRY(obv_job_move(x->s, job->id, "METAS", obv_ctx_now(x), err));
+    OBV_FAULT("coordinator.backup_closed");
     return OBV_OK;
 }
 
@@ -179,7 +257,7 @@ static obv_code all_have_metas(obv_job_ctx *x, const obv_set *set, obv_err *err)
     int64_t missing = 0;
     OBV_STATE_READ(x->s);
     OBV_TRY(obv_db_i64(obv_state_db(x->s), err, &missing,
-                       "SELECT count(*) FROM pgs WHERE set_id = ? AND (state <> 2 OR meta_offset < 0)",
+                       "SELECT count(*) FROM pgs WHERE set_id = ? AND state < 4 AND (state <> 2 OR meta_offset < 0)",
                        obv_db_i(set->id)));
     return missing == 0 ? OBV_OK : obv_fail(err, OBV_E_INTERNAL, 0, "%lld PGs have no meta record", (long long)missing);
 }
@@ -194,9 +272,6 @@ obv_code obv_backup_metas(obv_job_ctx *x, const obv_job *job, obv_set *set, obv_
         OBV_TRY(look_after(x, job, set, &groups.v[i], &done, err));
         all = all && done;
     }
-    if (!all)
-        return OBV_OK;
-    OBV_TRY(log_covers(x, job, set, &all, err));
     if (!all)
         return OBV_OK;
     OBV_TRY(all_have_metas(x, set, err));

@@ -259,6 +259,24 @@ obv_code obv_backup_files_lists(obv_job_ctx *x, const obv_set *set, uint64_t ten
     return OBV_OK;
 }
 
+static obv_code take_key(void *ctx, const obv_pg_copy *p, obv_err *err)
+{
+    obv_pg_key *k = obv_list_add(ctx, sizeof *k, err);
+    if (!k)
+        return OBV_E_NOMEM;
+    *k = p->key;
+    return OBV_OK;
+}
+
+/* The lists as DDL has left them: exactly what was copied. */
+static obv_code put_final_lists(obv_job_ctx *x, const obv_set *set, uint64_t tenant, obv_files *out, obv_err *err)
+{
+    OBV_AUTO(obv_pgs_fini) obv_pgs pgs = {0};
+    OBV_TRY(obv_pg_copy_each(x->s, set->id, tenant, OBV_PG_FINISH, UINT32_MAX, take_key, &pgs, err));
+    obv_pgs_sort(&pgs);
+    return obv_backup_files_lists(x, set, tenant, &pgs, out, err);
+}
+
 typedef struct metas {
     obv_meta_index *v;
     size_t n, cap;
@@ -285,7 +303,7 @@ static obv_code put_merged_index(obv_job_ctx *x, const obv_media_root *root, con
                                  obv_files *out, obv_err *err)
 {
     OBV_AUTO(metas_fini) metas m = {0};
-    OBV_TRY(obv_pg_copy_each(x->s, set->id, id->tenant_id, -1, UINT32_MAX, take_meta, &m, err));
+    OBV_TRY(obv_pg_copy_each(x->s, set->id, id->tenant_id, OBV_PG_FINISH, UINT32_MAX, take_meta, &m, err));
     obv_buf *b = inc_file(out, root, id, OBV_NAME_META_INDEX_FILE, err);
     return b ? obv_put_merged_meta_index(b, m.v, m.n, err) : OBV_E_NOMEM;
 }
@@ -363,6 +381,7 @@ obv_code obv_backup_files_success(obv_job_ctx *x, const obv_set *set, obv_files 
     OBV_TRY(obv_set_tenant_each(x->s, set->id, take_tenant, &t, err));
     for (size_t i = 0; i < t.n; i++) {
         const obv_set_id id = id_of(set, t.v[i].tenant_id);
+        OBV_TRY(put_final_lists(x, set, id.tenant_id, out, err));
         OBV_TRY(put_merged_index(x, &root, set, &id, out, err));
         OBV_TRY(put_data_infos(x, &root, &all, id.tenant_id, out, err));
         OBV_TRY(put_set_list(x, &root, &all, id.tenant_id, out, err));

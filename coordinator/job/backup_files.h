@@ -10,8 +10,8 @@ OBV_CHECK obv_code obv_backup_files_schedule(obv_job_ctx *x, const obv_set *set,
 /** sys_pg_list and normal_pg_list of one tenant. OBV_E_PRECONDITION without a sys PG. */
 OBV_CHECK obv_code obv_backup_files_lists(obv_job_ctx *x, const obv_set *set, uint64_t tenant, const obv_pgs *pgs,
                                           obv_files *out, obv_err *err);
-/** Everything that ends a good set: per tenant the merged meta index first and the set's own infos last, then the
- * cluster's lists. */
+/** Everything that ends a good set: per tenant the final PG lists and the merged meta index first and the set's own
+ * infos last, then the cluster's lists. */
 OBV_CHECK obv_code obv_backup_files_success(obv_job_ctx *x, const obv_set *set, obv_files *out, obv_err *err);
 /** The lists with the set FAILED; with the sets' own infos if they may be there already. */
 OBV_CHECK obv_code obv_backup_files_failed(obv_job_ctx *x, const obv_set *set, bool sealing, obv_files *out,

@@ -25,6 +25,8 @@ typedef struct obv_settings {
     uint32_t leaders_s;    /* leaders are looked up at least this often while archiving */
     uint32_t begin_s;      /* a round that has not begun after this is given up */
     uint32_t step_s;       /* a step that agents do must end within this */
+    uint32_t passes_max;   /* of a set, to close it over DDL */
+    uint32_t closing_s;    /* the same: longest time from the first pass's end on */
 } obv_settings;
 
 typedef struct obv_job_ctx obv_job_ctx;

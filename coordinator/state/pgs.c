@@ -88,6 +88,24 @@ obv_code obv_pg_copy_save(obv_state *s, const obv_pg_copy *p, obv_err *err)
     return obv_state_commit(&tx, err);
 }
 
+obv_code obv_pg_copy_next(obv_state *s, const obv_pg_copy *p, int64_t not_before, obv_err *err)
+{
+    obv_pg_copy old = *p;
+    old.state = OBV_PG_REPLACED;
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(s, &tx, err));
+    OBV_TRY(obv_pg_copy_save(s, &old, err));
+    /* the agent of the last pass is remembered: another one may hold what was missing there */
+    OBV_TRY(obv_db_run(obv_state_db(s), err,
+                       "INSERT INTO pgs (set_id, tenant_id, table_id, partition_id, pass, part_id, assist, state,"
+                       " agent_id, retries, not_before) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
+                       obv_db_i(p->set_id), obv_db_u(p->tenant_id), obv_db_u(p->key.table_id),
+                       obv_db_i(obv_pg_key_partition_id(&p->key)), obv_db_i(p->pass + 1), obv_db_i(p->key.part_id),
+                       obv_db_i(p->key.assist), obv_db_s(p->agent_id), obv_db_i(p->agent_id[0] ? 1 : 0),
+                       obv_db_i(not_before)));
+    return obv_state_commit(&tx, err);
+}
+
 static obv_code each(obv_state *s, const char *sql, const obv_db_arg *args, size_t n, obv_pg_copy_fn *fn, void *ctx,
                      obv_err *err)
 {

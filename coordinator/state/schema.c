@@ -87,5 +87,13 @@ static const char V1[] =
 static const char V2[] = "ALTER TABLE pgs ADD COLUMN hint TEXT;"
                          "ALTER TABLE jobs ADD COLUMN cancel INTEGER NOT NULL DEFAULT 0;";
 
-const char *const OBV_STATE_MIGRATIONS[] = {V1, V2};
+/* What must be in the copies of a set by its schema, and what is. */
+static const char V3[] = "ALTER TABLE sets ADD COLUMN passes INTEGER NOT NULL DEFAULT 0;"
+                         "ALTER TABLE sets ADD COLUMN closing_at INTEGER NOT NULL DEFAULT 0;"
+                         "ALTER TABLE pgs ADD COLUMN contents BLOB;"
+                         "CREATE TABLE set_contents (set_id INTEGER NOT NULL, tenant_id INTEGER NOT NULL,"
+                         " owner INTEGER NOT NULL, id INTEGER NOT NULL,"
+                         " PRIMARY KEY (set_id, tenant_id, owner, id)) WITHOUT ROWID;";
+
+const char *const OBV_STATE_MIGRATIONS[] = {V1, V2, V3};
 const size_t OBV_STATE_MIGRATION_COUNT = sizeof OBV_STATE_MIGRATIONS / sizeof *OBV_STATE_MIGRATIONS;

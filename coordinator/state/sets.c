@@ -4,7 +4,7 @@
 
 #define SET_COLUMNS                                                                                                    \
     "set_id, job_id, status, result, full_set_id, date, data_version, snapshot, frozen_snapshot, cluster_version,"     \
-    " round, started_at, ended_at, sys_schema_version FROM sets "
+    " round, started_at, ended_at, sys_schema_version, passes, closing_at FROM sets "
 
 static void read_set(const obv_rows *r, obv_set *x)
 {
@@ -20,21 +20,23 @@ static void read_set(const obv_rows *r, obv_set *x)
                    .round = obv_rows_i64(r, 10),
                    .started_at = obv_rows_i64(r, 11),
                    .ended_at = obv_rows_i64(r, 12),
-                   .sys_schema_version = obv_rows_i64(r, 13)};
+                   .sys_schema_version = obv_rows_i64(r, 13),
+                   .passes = (uint32_t)obv_rows_i64(r, 14),
+                   .closing_at = obv_rows_i64(r, 15)};
     obv_rows_copy(r, 1, x->job_id, sizeof x->job_id);
 }
 
 static obv_code write_set(obv_state *s, const obv_set *x, const char *verb, obv_err *err)
 {
     char sql[128];
-    (void)snprintf(sql, sizeof sql, "%s INTO sets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", verb);
+    (void)snprintf(sql, sizeof sql, "%s INTO sets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", verb);
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(s, &tx, err));
     OBV_TRY(obv_db_run(obv_state_db(s), err, sql, obv_db_i(x->id), obv_db_s(x->job_id), obv_db_i(x->status),
                        obv_db_i(x->result), obv_db_i(x->full_set_id), obv_db_i(x->date), obv_db_i(x->data_version),
                        obv_db_i(x->snapshot), obv_db_i(x->frozen_snapshot), obv_db_u(x->cluster_version),
                        obv_db_i(x->round), obv_db_i(x->started_at), obv_db_i(x->ended_at),
-                       obv_db_i(x->sys_schema_version)));
+                       obv_db_i(x->sys_schema_version), obv_db_i(x->passes), obv_db_i(x->closing_at)));
     return obv_state_commit(&tx, err);
 }
 
@@ -133,9 +135,10 @@ obv_code obv_set_sum(obv_state *s, int64_t set_id, uint64_t tenant, obv_set_sums
     OBV_AUTO(obv_rows_drop) obv_rows *r = NULL;
     OBV_TRY(obv_db_query(
         obv_state_db(s), err, &r,
-        "SELECT count(*), sum(state = 2), sum(blocks), sum(blocks_stored), sum(bytes_read), sum(bytes_written),"
-        " sum(partitions), min(CASE WHEN state = 2 THEN last_submit_ts END), max(lower_bound), max(publish_version),"
-        " max(schema_version) FROM pgs WHERE set_id = ?1 AND (?2 = 0 OR tenant_id = ?2)",
+        "SELECT sum(state < 4), sum(state = 2), sum(iif(state < 4, blocks, 0)), sum(iif(state < 4, blocks_stored, 0)),"
+        " sum(bytes_read), sum(bytes_written), sum(iif(state < 4, partitions, 0)), min(iif(state = 2, last_submit_ts,"
+        " NULL)), max(iif(state < 4, lower_bound, 0)), max(iif(state < 4, publish_version, 0)),"
+        " max(iif(state < 4, schema_version, 0)) FROM pgs WHERE set_id = ?1 AND (?2 = 0 OR tenant_id = ?2)",
         obv_db_i(set_id), obv_db_u(tenant)));
     OBV_TRY(obv_rows_next(r, err));
     *out = (obv_set_sums){.pgs = obv_rows_i64(r, 0),

@@ -27,7 +27,7 @@ class Story:
             time.sleep(1.5)
             self.site.ctl("source", "minor_freeze")
 
-    def begin(self, agent_env=None, bytes_of=None, **agent_over):
+    def begin(self, agent_env=None, bytes_of=None, coordinator=None, **agent_over):
         s = self.site
         s.prepare()
         s.start_source(ilog_freeze_us=500000)
@@ -37,7 +37,7 @@ class Story:
                   partitions=4, compressor="mix", index=True, seed=self.seed)
         if self.workload:
             s.ctl("source", "workload", op="start", rate=150, tenants=list(s.tenants), seed=self.seed, long_pct=20)
-        s.start_coordinator()
+        s.start_coordinator(**(coordinator or {}))
         s.start_agents(extra_env=agent_env, **agent_over)
         s.cli("repo", "init")
         s.cli("archive", "start", "--wait", timeout=120)

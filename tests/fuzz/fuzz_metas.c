@@ -39,7 +39,10 @@ static void try_record(obv_span in)
         }
     }
     obv_buf b = obv_buf_heap(in.len + 64);
-    (void)!obv_pg_record_body_rewrite(in, 5, &b, NULL);
+    const uint64_t dropped[] = {in.len ? in.p[in.len / 2] : 0, UINT64_C(1001) << 40 | 50001};
+    const obv_record_change change = {.schema_version = 5, .dropped = dropped, .dropped_count = 2};
+    obv_record_counts counts;
+    (void)!obv_pg_record_body_rewrite(in, &change, &counts, &b, NULL);
     obv_buf_fini(&b);
 }
 

@@ -46,7 +46,8 @@ static bool record_is_good(const obv_source_metas *m)
     const int64_t version = m->data_schema_version + 1000;
     good = good && at == m->table_count &&
            obv_put_pg_record_body(&body, &(obv_pg_record){m->pg_meta, parts, m->partition_count}, 0, &err) == OBV_OK &&
-           obv_pg_record_body_rewrite(obv_buf_span(&body), version, &raised, &err) == OBV_OK &&
+           obv_pg_record_body_rewrite(obv_buf_span(&body), &(obv_record_change){.schema_version = version}, NULL,
+                                      &raised, &err) == OBV_OK &&
            obv_pg_record_parse(obv_buf_span(&raised), &rec, &err) == OBV_OK && rec.pg.data.schema_version == version;
     for (size_t p = 0; good && p < rec.partition_count; p++) {
         obv_pg_record_part part;

@@ -67,15 +67,72 @@ obv_code obv_put_pg_record_body(obv_buf *out, const obv_pg_record *r, int64_t sc
     return OBV_OK;
 }
 
-obv_code obv_pg_record_body_rewrite(obv_span body, int64_t schema_version, obv_buf *out, obv_err *err)
+static int by_id(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a;
+    const uint64_t y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static bool is_dropped(const obv_record_change *c, const obv_pg_key *partition)
+{
+    return c->dropped_count &&
+           bsearch(&partition->table_id, c->dropped, c->dropped_count, sizeof *c->dropped, by_id) != NULL;
+}
+
+static obv_code count_blocks(obv_pg_record_part *p, obv_record_counts *n, obv_err *err)
+{
+    for (size_t i = 0; i < p->table_count; i++) {
+        obv_sstable_meta meta;
+        obv_table_key key;
+        OBV_TRY(obv_pg_record_next_table(p, &meta, &key, err));
+        n->blocks += meta.macro_block_count + meta.lob_macro_block_count;
+    }
+    return OBV_OK;
+}
+
+/* The partitions that stay, as they were: their bytes, their keys and how many. */
+static obv_code keep_partitions(obv_pg_record_reader *rec, const obv_record_change *c, obv_buf *bytes, obv_buf *keys,
+                                obv_record_counts *n, obv_err *err)
+{
+    const obv_pg_key trans = obv_pg_key_trans(&rec->pg.key);
+    for (size_t i = 0; i < rec->partition_count; i++) {
+        obv_pg_record_part part;
+        const uint8_t *begin = rec->partitions.p;
+        OBV_TRY(obv_pg_record_next_partition(rec, &part, err));
+        if (is_dropped(c, &part.store.pkey))
+            continue;
+        obv_buf_append(bytes, begin, (size_t)(rec->partitions.p - begin));
+        obv_put_pkey(keys, &part.store.pkey);
+        n->partitions += !obv_pg_key_equal(&part.store.pkey, &trans);
+        OBV_TRY(count_blocks(&part, n, err));
+    }
+    return OBV_OK;
+}
+
+obv_code obv_pg_record_body_rewrite(obv_span body, const obv_record_change *change, obv_record_counts *counts,
+                                    obv_buf *out, obv_err *err)
 {
     obv_pg_record_reader rec;
+    obv_record_counts n = {0};
+    OBV_AUTO(obv_buf_fini) obv_buf bytes = obv_buf_heap(OBV_PG_RECORD_BODY_MAX);
+    OBV_AUTO(obv_buf_fini) obv_buf keys = obv_buf_heap(OBV_PG_RECORD_BODY_MAX);
     OBV_TRY(obv_pg_record_parse(body, &rec, err));
-    const uint8_t *behind = rec.pg.bytes.p + rec.pg.bytes.len;
+    obv_pg_record_reader at = rec;
+    OBV_TRY(keep_partitions(&at, change, &bytes, &keys, &n, err));
+    OBV_TRY(obv_buf_check(&bytes, "PG meta record", err));
+    OBV_TRY(obv_buf_check(&keys, "PG meta record", err));
+    const uint64_t kept = keys.len / OBV_PKEY_LEN;
+    const bool all = kept == rec.partition_count;
     const size_t mark = obv_unis_begin(out, 1);
-    OBV_TRY(obv_pg_meta_put_schema_version(&rec.pg, raised(&rec.pg, schema_version), out, err));
-    obv_buf_append(out, behind, (size_t)(body.p + body.len - behind));
+    OBV_TRY(obv_pg_meta_put_changed(&rec.pg, raised(&rec.pg, change->schema_version),
+                                    all ? rec.pg.partitions : obv_buf_span(&keys), out, err));
+    obv_put_vu64(out, kept);
+    obv_put_span(out, obv_buf_span(&bytes));
+    obv_buf_append(out, at.partitions.p, obv_rd_left(&at.partitions)); /* what a later release may add */
     obv_unis_end(out, mark);
+    if (counts)
+        *counts = n;
     return obv_buf_check(out, "PG meta record", err);
 }
 

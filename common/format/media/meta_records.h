@@ -36,8 +36,20 @@ typedef struct obv_pg_record {
  * OBV_E_INVAL (the PG is being restored: no restore takes it).
  */
 OBV_CHECK obv_code obv_put_pg_record_body(obv_buf *out, const obv_pg_record *r, int64_t schema_version, obv_err *err);
-/** The same for a body already made (kept in a journal): only data_info.schema_version is raised. */
-OBV_CHECK obv_code obv_pg_record_body_rewrite(obv_span body, int64_t schema_version, obv_buf *out, obv_err *err);
+
+/* What becomes of a body that was kept until the set's schema version was known. */
+typedef struct obv_record_change {
+    int64_t schema_version;  /* data_info.schema_version := max(its own, this) */
+    const uint64_t *dropped; /* tables that this schema has no more, ascending: their partitions are left out */
+    size_t dropped_count;
+} obv_record_change;
+typedef struct obv_record_counts { /* of what remains */
+    uint32_t partitions;           /* without the transaction-state partition */
+    uint64_t blocks;               /* data and LOB blocks of all its sstables */
+} obv_record_counts;
+/** The same body with a change; all that is not touched by it byte for byte. @p counts may be NULL. */
+OBV_CHECK obv_code obv_pg_record_body_rewrite(obv_span body, const obv_record_change *change, obv_record_counts *counts,
+                                              obv_buf *out, obv_err *err);
 /** Wraps a body as the vstr object of a meta file: varint length, 24-byte header, body, NUL. */
 void obv_put_meta_object(obv_buf *out, uint16_t meta_type, obv_span body);
 

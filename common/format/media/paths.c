@@ -163,6 +163,14 @@ void obv_path_minor_index_file(const obv_media_root *r, const obv_set_id *s, con
     index_name(s, pass, out);
 }
 
+void obv_path_pg_record(const obv_media_root *r, const obv_set_id *s, const obv_pg_key *pg, int64_t task_id,
+                        obv_path *out)
+{
+    *out = r->cp;
+    obv_path_add(out, "obvault/records/%" PRId64 "/%" PRIu64 "/%" PRId64 "/%" PRIu64 "_%" PRId64, s->set_id,
+                 s->tenant_id, task_id, pg->table_id, obv_pg_key_partition_id(pg));
+}
+
 int64_t obv_date_of_us(int64_t us)
 {
     const time_t seconds = (time_t)(us / 1000000);

@@ -74,8 +74,12 @@ void obv_path_minor_block_file(const obv_media_root *r, const obv_set_id *s, con
 /** @p pass 0 has no suffix, pass n >= 1 is ".n". */
 void obv_path_major_index_file(const obv_media_root *r, const obv_set_id *s, const obv_pg_key *pg, int64_t pass,
                                obv_path *out);
+/** A task of ours puts one index of a PG's minors, pass 0; stock ones may retry in place. */
 void obv_path_minor_index_file(const obv_media_root *r, const obv_set_id *s, const obv_pg_key *pg, int64_t task_id,
                                int64_t pass, obv_path *out);
+/** CP/obvault/records/...: a PG's metas as one attempt copied them, for later passes and for whoever ends the set. */
+void obv_path_pg_record(const obv_media_root *r, const obv_set_id *s, const obv_pg_key *pg, int64_t task_id,
+                        obv_path *out);
 
 /** Local date YYYYMMDD of a time in microseconds since the epoch. */
 int64_t obv_date_of_us(int64_t us);

@@ -78,6 +78,7 @@ obv_code obv_pg_meta_parse(obv_span s, obv_pg_meta *out, obv_err *err)
     (void)obv_rd_vi64(&storage); /* pg_file_id */
 
     skip_split_info(&body);
+    m.partitions_at = (size_t)(body.p - s.p);
     m.partition_count = obv_rd_count(&body, OBV_PG_PARTITIONS_MAX, OBV_PKEY_LEN);
     m.partitions = obv_rd_bytes(&body, m.partition_count * OBV_PKEY_LEN);
     obv_rd_skip_words(&body, 4); /* report status */
@@ -107,22 +108,33 @@ obv_pg_key obv_pg_meta_partition(const obv_pg_meta *m, size_t i)
     return obv_rd_pkey(&r);
 }
 
-obv_code obv_pg_meta_put_schema_version(const obv_pg_meta *m, int64_t v, obv_buf *out, obv_err *err)
+obv_code obv_pg_meta_put_changed(const obv_pg_meta *m, int64_t v, obv_span partitions, obv_buf *out, obv_err *err)
 {
     const size_t old_len = obv_vu64_len((uint64_t)m->data.schema_version);
     const uint64_t grown = obv_vu64_len((uint64_t)v) - old_len; /* wraps when it shrinks, and so do the sums below */
+    const uint64_t count = partitions.len / OBV_PKEY_LEN;
+    const size_t behind = (size_t)(m->partitions.p + m->partitions.len - m->bytes.p);
+    const uint64_t members = obv_vu64_len(count) + partitions.len - (behind - m->partitions_at);
     size_t at = 0;
     for (size_t i = 0; i < 3; i++) { /* each length: what is before it as it was, then the new one */
         const size_t version_at = m->enclosing_len_at[i] - 1;
         obv_buf_append(out, m->bytes.p + at, version_at - at);
-        obv_put_unis_header(out, 1, m->enclosing_body_len[i] + grown);
+        obv_put_unis_header(out, 1, m->enclosing_body_len[i] + grown + (i == 0 ? members : 0));
         at = version_at + obv_unis_header_len(1);
     }
     obv_buf_append(out, m->bytes.p + at, m->schema_version_at - at);
     obv_put_vi64(out, v);
     at = m->schema_version_at + old_len;
-    obv_buf_append(out, m->bytes.p + at, m->bytes.len - at);
-    return obv_buf_check(out, "PG meta with new schema version", err);
+    obv_buf_append(out, m->bytes.p + at, m->partitions_at - at);
+    obv_put_vu64(out, count);
+    obv_put_span(out, partitions);
+    obv_buf_append(out, m->bytes.p + behind, m->bytes.len - behind);
+    return obv_buf_check(out, "PG meta with changes", err);
+}
+
+obv_code obv_pg_meta_put_schema_version(const obv_pg_meta *m, int64_t v, obv_buf *out, obv_err *err)
+{
+    return obv_pg_meta_put_changed(m, v, m->partitions, out, err);
 }
 
 void obv_rd_partition_store_meta(obv_rd *r, obv_partition_store_meta *out)

@@ -46,6 +46,7 @@ typedef struct obv_pg_meta {
     obv_data_info data;
     obv_span partitions; /* partition_count keys of OBV_PKEY_LEN bytes */
     size_t partition_count;
+    size_t partitions_at; /* offset in bytes of their count */
     int64_t create_schema_version, create_timestamp;
     obv_span bytes;             /* the whole object */
     size_t schema_version_at;   /* offset in bytes of the varint data.schema_version */
@@ -57,6 +58,9 @@ OBV_CHECK obv_code obv_pg_meta_parse(obv_span s, obv_pg_meta *out, obv_err *err)
 obv_pg_key obv_pg_meta_partition(const obv_pg_meta *m, size_t i);
 /** The same object with data_info.schema_version := @p v; every other byte as it was but the lengths around it. */
 OBV_CHECK obv_code obv_pg_meta_put_schema_version(const obv_pg_meta *m, int64_t v, obv_buf *out, obv_err *err);
+/** The same, and with these partitions (keys of OBV_PKEY_LEN bytes) instead of its own. */
+OBV_CHECK obv_code obv_pg_meta_put_changed(const obv_pg_meta *m, int64_t v, obv_span partitions, obv_buf *out,
+                                           obv_err *err);
 
 /* ---- ObPGPartitionStoreMeta (version 2) */
 

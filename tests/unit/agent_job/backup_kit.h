@@ -45,6 +45,8 @@ struct kit {
     struct kit_shared *shared;
     obv_media_root media;
     obv_set_id set;
+    int64_t task_id; /* of the next task */
+    uint32_t pass;
 };
 
 /* blocks of the tables of PG 0: enough for two files in both areas; the other PGs are small */
@@ -65,11 +67,14 @@ static inline uint64_t kit_index_id(size_t pg, size_t table)
     return table == 4 ? trans.table_id : k.table_id + table / 2;
 }
 
+/* A major outlives other changes of the PG: the first table of four states on end is the same. */
+static inline int kit_table_state(int state, size_t table) { return table == 0 ? state / 4 : state; }
+
 /* ---- content */
 
 static inline size_t kit_block(size_t pg, int state, size_t table, uint64_t index, uint8_t *out)
 {
-    uint64_t x = 1 + pg * 1000003 + (uint64_t)state * 7919 + table * 104729 + index * 1299709;
+    uint64_t x = 1 + pg * 1000003 + (uint64_t)kit_table_state(state, table) * 7919 + table * 104729 + index * 1299709;
     const size_t len = 1000 + (x * 2654435761u) % 5000;
     for (size_t i = 0; i < len; i++) {
         x ^= x << 13;
@@ -87,12 +92,13 @@ static inline void kit_table_key(size_t pg, int state, size_t table, obv_buf *ou
     const obv_table_key key = {.type = KIT_TYPES[table],
                                .pkey = table == 4 ? obv_pg_key_trans(&k) : k,
                                .table_id = kit_index_id(pg, table),
-                               .versions = {1, 100, 200 + state},
+                               .versions = {1, 100, 200 + kit_table_state(state, table)},
                                .version = 7,
                                .log_ts = {0, 50, 50}};
     obv_put_table_key(out, &key);
 }
 
+/* Also of the table that is the same: another replica may have stored it otherwise. */
 static inline void kit_sstable_meta(size_t pg, int state, size_t table, obv_buf *b)
 {
     const obv_pg_key k = kit_pg(pg);
@@ -366,6 +372,7 @@ static inline int kit_setup(void **state)
     k->set = (obv_set_id){.tenant_id = KIT_TENANT, .set_id = 1, .full_set_id = 1, .date = 20210304};
     for (size_t i = 0; i < KIT_PGS; i++)
         kit_archive_from(k, i, KIT_LAST_LOG + 1);
+    k->task_id = 3;
     *state = k;
     return 0;
 }
@@ -389,7 +396,8 @@ static inline obv_task *kit_task(const struct kit *k, obv_task_kind kind, const 
     t->kind = kind;
     t->epoch = 1;
     t->round = 1;
-    t->task_id = 3;
+    t->task_id = k->task_id;
+    t->pass = k->pass;
     t->set.id = k->set;
     t->set.cluster_id = 7;
     t->set.schema_version = KIT_SCHEMA;
@@ -493,7 +501,8 @@ static inline int kit_run(struct kit *k, obv_task_kind kind, const char *point, 
         (void)setenv("OBV_FAULT_FILE", fault, 1);
         if (!kit_agent_start(k, &a, 500))
             _exit(90);
-        const char *uid = kind == OBV_TASK_BATCH ? "batch-1" : "metas-1";
+        char uid[32];
+        (void)snprintf(uid, sizeof uid, "%s-%" PRId64, kind == OBV_TASK_BATCH ? "batch" : "metas", k->task_id - 2);
         if (obv_runner_submit(a.runner, kit_task(k, kind, uid), &err) != OBV_OK)
             _exit(91);
         const int state = (int)kit_wait(a.runner, uid, &err);

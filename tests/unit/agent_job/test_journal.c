@@ -47,6 +47,7 @@ static obv_task task_of(const char *uid, int64_t set_id)
 static void copy_one(obv_journal *j, const obv_task *t)
 {
     static const uint8_t digest[OBV_SHA_LEN] = {1, 2, 3};
+    static const uint64_t ids[] = {50001, 60001};
     const obv_pg_result result = {.blocks = 5, .blocks_stored = 5, .bytes_written = 4096};
     obv_journal_object o = {.kind = OBV_OBJECT_MAJOR, .count = 5, .entries = obv_span_of("entries", 7)};
     obv_journal_pg pg;
@@ -56,7 +57,7 @@ static void copy_one(obv_journal *j, const obv_task *t)
     assert_int_equal(obv_journal_pg_get(j, t->uid, &PG, &pg, &err), OBV_OK);
     assert_int_equal(obv_journal_pg_restart(j, t->uid, &PG, digest, obv_span_of("plan", 4), &err), OBV_OK);
     assert_int_equal(obv_journal_object_add(j, t->uid, &PG, &o, &err), OBV_OK);
-    assert_int_equal(obv_journal_pg_fencing(j, t, &PG, &result, obv_span_of("record", 6), &err), OBV_OK);
+    assert_int_equal(obv_journal_pg_fencing(j, t, &PG, &result, obv_span_of("record", 6), ids, 2, &err), OBV_OK);
     assert_int_equal(obv_journal_pg_copied(j, t->uid, &PG, &err), OBV_OK);
 }
 
@@ -66,6 +67,8 @@ static void see_report(void *ctx, const obv_pg_report *r)
     assert_int_equal(r->epoch, 4);
     assert_int_equal(r->error.code, OBV_OK);
     assert_int_equal(r->object_count, 1);
+    assert_int_equal(r->content_count, 2);
+    assert_int_equal(r->contents[1], 60001);
     assert_string_equal(r->objects[0].path, "data/1/3/major_data/macro_block_1.0"); /* below the set's folder */
 }
 
@@ -157,7 +160,7 @@ static void what_nobody_asked_for_goes_in_the_end(void **state)
     assert_int_equal(obv_journal_sweep(b->j, &err), OBV_OK);
     assert_true(newest_report(b->j) > 0); /* young: kept */
     obv_journal_close(b->j);
-    assert_int_equal(obv_db_open(b->path, (const char *const[]){""}, 1, &db, &err), OBV_OK);
+    assert_int_equal(obv_db_open(b->path, (const char *const[]){"", ""}, 2, &db, &err), OBV_OK);
     assert_int_equal(obv_db_exec(db, "UPDATE task SET touched_at = 1; UPDATE meta SET touched_at = 1", &err), OBV_OK);
     obv_db_close(db);
     assert_int_equal(obv_journal_open(b->path, &b->j, &err), OBV_OK);

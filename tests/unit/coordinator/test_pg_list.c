@@ -78,12 +78,12 @@ static int setup(void **state)
 {
     (void)state;
     memset(counts, 0, sizeof counts);
-    row(TABLE, "%llu|0|0|0|0|0|-1|0|1|0", (unsigned long long)ID(103));
-    row(TABLE, "%llu|3|0|0|0|0|-1|0|1|0", (unsigned long long)ID(50001));
-    row(TABLE, "%llu|3|0|0|1|0|-1|0|2|0", (unsigned long long)ID(50002));
-    row(TABLE, "%llu|3|0|0|2|0|-1|0|2|2", (unsigned long long)ID(50003));
-    row(TABLE, "%llu|5|1|2|2|0|-1|0|2|2", (unsigned long long)ID(50004));
-    row(TABLE, "%llu|4|0|0|0|0|-1|0|1|0", (unsigned long long)ID(50005));
+    row(TABLE, "%llu|0|0|0|0|0|-1|0|1|0|0", (unsigned long long)ID(103));
+    row(TABLE, "%llu|3|0|0|0|0|-1|0|1|0|0", (unsigned long long)ID(50001));
+    row(TABLE, "%llu|3|0|0|1|0|-1|0|2|0|0", (unsigned long long)ID(50002));
+    row(TABLE, "%llu|3|0|0|2|0|-1|0|2|2|0", (unsigned long long)ID(50003));
+    row(TABLE, "%llu|5|1|2|2|0|-1|0|2|2|0", (unsigned long long)ID(50004));
+    row(TABLE, "%llu|4|0|0|0|0|-1|0|1|0|0", (unsigned long long)ID(50005));
     for (int part = 0; part < 2; part++) {
         row(PART, "%llu|%d|-1|-1|0", (unsigned long long)ID(50002), part);
         replicas(META, ID(50002), part);
@@ -103,7 +103,7 @@ static int setup(void **state)
 static obv_code list(size_t *n, obv_err *err)
 {
     OBV_AUTO(obv_pgs_fini) obv_pgs out = {0};
-    const obv_code code = sql_pgs(NULL, TENANT, &out, err);
+    const obv_code code = sql_pgs(NULL, TENANT, &out, NULL, err);
     *n = out.n;
     return code;
 }
@@ -175,7 +175,7 @@ static void a_tablegroup_has_all_its_partitions(void **state)
     obv_err err = {0};
     size_t n = 0;
     row(TABLEGROUP, "%llu|1|1|-1|2|0", (unsigned long long)GROUP);
-    row(TABLE, "%llu|3|0|0|1|1|-1|%llu|2|0", (unsigned long long)ID(50010), (unsigned long long)GROUP);
+    row(TABLE, "%llu|3|0|0|1|1|-1|%llu|2|0|0", (unsigned long long)ID(50010), (unsigned long long)GROUP);
     row(PART, "%llu|0|-1|0|0", (unsigned long long)ID(50010));
     row(PART, "%llu|1|-1|1|0", (unsigned long long)ID(50010));
     replicas(META, GROUP, 0);
@@ -184,6 +184,47 @@ static void a_tablegroup_has_all_its_partitions(void **state)
     assert_int_equal(n, 10);
     counts[PART]--;
     refused("show 1 partitions");
+}
+
+static bool holds(const obv_contents *c, uint64_t owner, uint64_t id)
+{
+    size_t n = 0;
+    const obv_content *v = obv_contents_of(c, owner, &n);
+    for (size_t i = 0; i < n; i++)
+        if (v[i].id == id)
+            return true;
+    return false;
+}
+
+/* Tables and local indexes that may be read, where their sstables lie; nothing of what is being built. */
+static void contents_are_what_a_restore_will_read(void **state)
+{
+    (void)state;
+    obv_err err = {0};
+    OBV_AUTO(obv_pgs_fini) obv_pgs pgs = {0};
+    OBV_AUTO(obv_contents_fini) obv_contents c = {0};
+    row(TABLEGROUP, "%llu|1|1|-1|1|0", (unsigned long long)GROUP);
+    row(TABLE, "%llu|3|0|0|1|1|-1|%llu|1|0|-1", (unsigned long long)ID(50010), (unsigned long long)GROUP);
+    row(PART, "%llu|0|-1|0|0", (unsigned long long)ID(50010));
+    replicas(META, GROUP, 0);
+    /* of a table in the tablegroup; of a table of its own: AVAILABLE, being built; of a dropped table */
+    row(TABLE, "%llu|5|1|2|1|0|-1|0|1|0|%llu", (unsigned long long)ID(60001), (unsigned long long)ID(50010));
+    row(TABLE, "%llu|5|1|2|0|0|-1|0|1|0|%llu", (unsigned long long)ID(60002), (unsigned long long)ID(50001));
+    row(TABLE, "%llu|5|1|1|0|0|-1|0|1|0|%llu", (unsigned long long)ID(60003), (unsigned long long)ID(50001));
+    row(TABLE, "%llu|5|1|2|0|0|-1|0|1|0|%llu", (unsigned long long)ID(60004), (unsigned long long)ID(50099));
+    /* global indexes have PGs of their own: AVAILABLE, being built */
+    row(TABLE, "%llu|5|3|2|0|0|-1|0|1|0|%llu", (unsigned long long)ID(60005), (unsigned long long)ID(50001));
+    row(TABLE, "%llu|5|3|1|0|0|-1|0|1|0|%llu", (unsigned long long)ID(60006), (unsigned long long)ID(50001));
+    replicas(META, ID(60005), 0);
+    replicas(META, ID(60006), 0);
+    assert_int_equal(sql_pgs(NULL, TENANT, &pgs, &c, &err), OBV_OK);
+    assert_true(holds(&c, ID(103), ID(103)) && holds(&c, ID(50001), ID(50001)) && holds(&c, ID(50003), ID(50003)));
+    assert_true(holds(&c, GROUP, ID(50010)) && holds(&c, GROUP, ID(60001)));
+    assert_true(holds(&c, ID(50001), ID(60002)) && !holds(&c, ID(50001), ID(60003)));
+    assert_true(holds(&c, ID(60005), ID(60005)));
+    for (size_t i = 0; i < c.n; i++)
+        assert_true(c.v[i].id != ID(60003) && c.v[i].id != ID(60004) && c.v[i].id != ID(60006) &&
+                    c.v[i].id != ID(50005) && c.v[i].id != GROUP);
 }
 
 int main(void)
@@ -195,6 +236,7 @@ int main(void)
         cmocka_unit_test_setup(sub_partitions_that_are_absent_are_missed, setup),
         cmocka_unit_test_setup(what_is_registered_must_be_in_the_schema, setup),
         cmocka_unit_test_setup(a_tablegroup_has_all_its_partitions, setup),
+        cmocka_unit_test_setup(contents_are_what_a_restore_will_read, setup),
     };
     return cmocka_run_group_tests_name("coordinator.pg_list", tests, NULL, NULL);
 }

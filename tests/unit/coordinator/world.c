@@ -79,7 +79,9 @@ void world_begin(world *w)
                                  .per_agent = 1,
                                  .leaders_s = 5,
                                  .begin_s = 120,
-                                 .step_s = 30};
+                                 .step_s = 30,
+                                 .passes_max = 8,
+                                 .closing_s = 600};
     w->media = obv_map_new();
     world_cluster_begin(&w->cluster, w);
     world_cluster_begin(&w->target, w);

@@ -20,6 +20,9 @@ typedef struct world_tenant {
     bool restless;                         /* DDL all the time */
     bool unseen;                           /* its schema version cannot be read */
     uint32_t user_pgs;                     /* tables 50001.. with one partition each */
+    uint64_t dropped;                      /* bit i: user PG i is not in the schema any more */
+    uint32_t indexes;                      /* AVAILABLE ones of table 50001: 60001.. */
+    uint32_t members;                      /* tables of the tablegroup, if it has any: 70001.. */
     bool gts;
     bool gone;
 } world_tenant;
@@ -58,13 +61,18 @@ typedef struct world_task {
     bool reported;
 } world_task;
 
+typedef struct world_report {
+    obv_pg_report r;
+    uint64_t contents[16];
+} world_report;
+
 typedef struct world_agent {
     struct world *w;
     obv_hello hello;
     bool silent; /* does not call */
     world_task tasks[WORLD_TASKS];
     size_t task_count;
-    obv_pg_report *reports;
+    struct world_report *reports;
     size_t report_count, report_cap;
     uint64_t next_report;
     /* log archive */
@@ -81,6 +89,8 @@ typedef struct world_agent {
     /* faults */
     obv_code fail_next_put, fail_next_pg;
     bool behind;          /* its followers begin later than the archive: only what it leads can be copied */
+    bool unready;         /* has built no index */
+    bool fenced;          /* an attempt that nobody knows of has put the next copy's major index */
     uint64_t drop_blocks; /* stored blocks are so many fewer than planned */
 } world_agent;
 
@@ -118,7 +128,13 @@ obv_job world_backup(world *w);
 /** The stored file; fails the test if it is not there. */
 obv_span world_file(world *w, const char *path);
 bool world_has_file(world *w, const char *path);
+/** PG i: three system tables, user tables, and one of a tablegroup behind them. */
 obv_pg_key world_pg(uint64_t tenant, uint32_t i);
+obv_pg_key world_group_pg(uint64_t tenant);
+/** What the PG holds now, ascending. @return how many */
+size_t world_contents(world *w, const obv_pg_key *key, uint64_t out[16]);
+/** A DDL of the tenant. */
+void world_ddl(world *w, world_tenant *t);
 obv_clusters world_clusters(world *w);
 
 /* parts */

@@ -67,11 +67,12 @@ static obv_code copy_pg(void *ctx, const obv_pg_copy *p, obv_err *err)
     if (p->state != OBV_PG_DOING)
         return OBV_OK;
     struct {
-        obv_pg_report *v;
+        world_report *v;
         size_t n, cap;
     } list = {a->reports, a->report_count, a->report_cap};
-    obv_pg_report *r = obv_list_add(&list, sizeof *r, err);
-    assert_non_null(r);
+    world_report *wr = obv_list_add(&list, sizeof *wr, err);
+    assert_non_null(wr);
+    obv_pg_report *r = &wr->r;
     a->reports = list.v;
     a->report_count = list.n;
     a->report_cap = list.cap;
@@ -89,6 +90,15 @@ static obv_code copy_pg(void *ctx, const obv_pg_copy *p, obv_err *err)
                          .lower_bound = a->w->now_us - 900000,
                          .schema_version = 1000};
     (void)snprintf(r->task_uid, sizeof r->task_uid, "%s", d->t->t.uid);
+    assert_int_equal(p->pass, d->t->t.pass); /* all PGs of a batch are in its pass */
+    r->pass = p->pass;
+    r->content_count = world_contents(a->w, &p->key, wr->contents);
+    if (a->unready && (p->key.table_id >> 39 & 1) == 0)
+        r->content_count = 1;
+    if (a->fenced) {
+        (void)obv_fail(&r->error, OBV_E_FENCED, 0, "another attempt has put the major index of this PG");
+        a->fenced = false;
+    }
     if (a->fail_next_pg != OBV_OK) {
         (void)obv_fail(&r->error, a->fail_next_pg, 0, "made to fail");
         (void)obv_hint(&r->error, "the agent's own hint");
@@ -151,7 +161,7 @@ static obv_code add_meta(void *ctx, const obv_pg_copy *p, obv_err *err)
     (void)err;
     metas *m = ctx;
     if ((uint64_t)p->task_id == m->task_id) {
-        m->v[m->n] = (obv_meta_entry){p->key, 48 + 100 * (int64_t)m->n, 100};
+        m->v[m->n] = (obv_meta_entry){p->key, 48 + 100 * (int64_t)m->n, 100, 1, 5};
         m->n++;
     }
     return OBV_OK;
@@ -253,11 +263,13 @@ void world_agent_call(world_agent *a)
         fail();
     }
     for (size_t i = 0; i < a->report_count; i++) {
-        if (a->reports[i].error.code == OBV_OK)
-            assert_int_equal(obv_turn_pg_object(&turn, &a->reports[i], "data/x", 5,
-                                                obv_span_of("0123456789abcdef0123456789abcdef", 32), &err),
-                             OBV_OK);
-        assert_int_equal(obv_turn_pg(&turn, &a->reports[i], &err), OBV_OK);
+        obv_pg_report *r = &a->reports[i].r;
+        r->contents = a->reports[i].contents;
+        if (r->error.code == OBV_OK)
+            assert_int_equal(
+                obv_turn_pg_object(&turn, r, "data/x", 5, obv_span_of("0123456789abcdef0123456789abcdef", 32), &err),
+                OBV_OK);
+        assert_int_equal(obv_turn_pg(&turn, r, &err), OBV_OK);
     }
     a->report_count = 0; /* acknowledged by this call */
     report_tasks(a, &turn);

@@ -18,6 +18,8 @@ obv_pg_key world_pg(uint64_t tenant, uint32_t i)
     return (obv_pg_key){.table_id = tenant << 40 | low};
 }
 
+obv_pg_key world_group_pg(uint64_t tenant) { return (obv_pg_key){.table_id = tenant << 40 | UINT64_C(1) << 39 | 7}; }
+
 static world_tenant *tenant_of(obv_cluster *c, uint64_t id)
 {
     for (size_t i = 0; i < SELF(c)->tenant_count; i++)
@@ -123,30 +125,84 @@ static obv_code schema_version_at(obv_cluster *c, uint64_t tenant, int64_t at, i
     return OBV_OK;
 }
 
-static obv_code pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_err *err)
+static bool is_dropped(const world_tenant *t, uint32_t i)
+{
+    return i >= 3 && i < 3 + t->user_pgs && i - 3 < 64 && t->dropped >> (i - 3) & 1;
+}
+
+static uint32_t pg_count(obv_cluster *c, uint64_t tenant)
+{
+    const world_tenant *t = tenant_of(c, tenant);
+    return 3 + t->user_pgs + (t->members > 0);
+}
+
+static obv_pg_key pg_at(obv_cluster *c, uint64_t tenant, uint32_t i)
+{
+    return i < 3 + tenant_of(c, tenant)->user_pgs ? world_pg(tenant, i) : world_group_pg(tenant);
+}
+
+size_t world_contents(world *w, const obv_pg_key *key, uint64_t out[16])
+{
+    const uint64_t tenant = obv_pg_key_tenant(key);
+    const world_tenant *t = tenant_of(&w->cluster.base, tenant);
+    const obv_pg_key first = world_pg(tenant, 3), group = world_group_pg(tenant);
+    size_t n = 0;
+    if (obv_pg_key_equal(key, &group)) {
+        for (uint32_t i = 0; i < t->members; i++)
+            out[n++] = tenant << 40 | (70001 + i);
+        return n;
+    }
+    out[n++] = key->table_id;
+    for (uint32_t i = 0; i < t->indexes && obv_pg_key_equal(key, &first); i++)
+        out[n++] = tenant << 40 | (60001 + i);
+    return n;
+}
+
+static obv_code pgs(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_contents *contents, obv_err *err)
 {
     UP(c, err);
     out->n = 0;
-    for (uint32_t i = 0; i < 3 + tenant_of(c, tenant)->user_pgs; i++) {
+    for (uint32_t i = 0; i < pg_count(c, tenant); i++) {
+        const obv_pg_key key = pg_at(c, tenant, i);
+        if (is_dropped(tenant_of(c, tenant), i))
+            continue;
         obv_pg_key *k = obv_list_add(out, sizeof *k, err);
         if (!k)
             return OBV_E_NOMEM;
-        *k = world_pg(tenant, i);
+        *k = key;
+        uint64_t ids[16];
+        const size_t n = world_contents(SELF(c)->w, &key, ids);
+        for (size_t at = 0; contents && at < n; at++) {
+            obv_content *o = obv_list_add(contents, sizeof *o, err);
+            if (!o)
+                return OBV_E_NOMEM;
+            *o = (obv_content){key.table_id, ids[at]};
+        }
     }
     obv_pgs_sort(out);
+    if (contents)
+        obv_contents_sort(contents);
     return OBV_OK;
+}
+
+void world_ddl(world *w, world_tenant *t)
+{
+    t->schema_before = t->schema_version;
+    t->schema_version = w->now_us;
 }
 
 static obv_code replicas(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv_err *err)
 {
     UP(c, err);
     out->n = 0;
-    for (uint32_t i = 0; i < 3 + tenant_of(c, tenant)->user_pgs; i++)
+    for (uint32_t i = 0; i < pg_count(c, tenant); i++)
         for (unsigned h = 0; h < WORLD_HOSTS; h++) {
+            if (is_dropped(tenant_of(c, tenant), i))
+                continue;
             obv_replica *r = obv_list_add(out, sizeof *r, err);
             if (!r)
                 return OBV_E_NOMEM;
-            const obv_pg_key k = world_pg(tenant, i);
+            const obv_pg_key k = pg_at(c, tenant, i);
             r->table_id = k.table_id;
             r->partition_id = 0;
             (void)snprintf(r->ip, sizeof r->ip, "127.0.0.%u", h + 2);

@@ -168,6 +168,51 @@ static obv_span whole(obv_rd before, const obv_rd *after)
     return (obv_span){before.p, (size_t)(after->p - before.p)};
 }
 
+/* A table that was dropped takes its partition with it, and nothing else. */
+static void assert_partition_leaves(obv_span body, const obv_record_partition *parts, size_t n)
+{
+    obv_err err = {0};
+    obv_record_counts all, left;
+    obv_pg_record_reader rec;
+    obv_pg_record_part part;
+    obv_buf out = obv_buf_heap(1 << 20);
+    obv_record_change change = {.schema_version = 1};
+    obv_partition_store_meta gone;
+    assert_code(obv_partition_store_meta_parse(parts[0].store_meta, &gone, &err), OBV_OK, &err);
+    const uint64_t dropped[] = {1, gone.pkey.table_id, UINT64_MAX};
+    assert_code(obv_pg_record_body_rewrite(body, &change, &all, &out, &err), OBV_OK, &err);
+    assert_int_equal(all.partitions, n - 1);
+    out.len = 0;
+    change = (obv_record_change){.schema_version = 1, .dropped = dropped, .dropped_count = 3};
+    assert_code(obv_pg_record_body_rewrite(body, &change, &left, &out, &err), OBV_OK, &err);
+    assert_int_equal(left.partitions, n - 2);
+    assert_true(left.blocks <= all.blocks);
+    assert_code(obv_pg_record_parse(obv_buf_span(&out), &rec, &err), OBV_OK, &err);
+    assert_int_equal(rec.partition_count, n - 1);
+    assert_int_equal(rec.pg.partition_count, n - 1);
+    uint64_t blocks = 0;
+    for (size_t i = 0; i < n - 1; i++) {
+        const obv_pg_key key = obv_pg_meta_partition(&rec.pg, i);
+        assert_code(obv_pg_record_next_partition(&rec, &part, &err), OBV_OK, &err);
+        assert_true(obv_pg_key_equal(&part.store.pkey, &key));
+        assert_span_equal(part.store.bytes, parts[i + 1].store_meta);
+        assert_int_equal(part.table_count, parts[i + 1].table_count);
+        for (size_t t = 0; t < part.table_count; t++) {
+            obv_sstable_meta meta;
+            obv_table_key table;
+            assert_code(obv_pg_record_next_table(&part, &meta, &table, &err), OBV_OK, &err);
+            assert_span_equal(meta.bytes, parts[i + 1].tables[t].sstable_meta);
+            blocks += meta.macro_block_count + meta.lob_macro_block_count;
+        }
+    }
+    assert_int_equal(left.blocks, blocks);
+    for (size_t cut = 0; cut < body.len; cut++) {
+        out.len = 0;
+        assert_int_equal(obv_pg_record_body_rewrite((obv_span){body.p, cut}, &change, NULL, &out, &err), OBV_E_CORRUPT);
+    }
+    obv_buf_fini(&out);
+}
+
 /* Takes a record apart and makes it anew from its parts. */
 static void assert_record_is_made_again(obv_span body)
 {
@@ -209,13 +254,19 @@ static void assert_record_is_made_again(obv_span body)
     obv_buf raised = obv_buf_heap(1 << 20);
     again.len = 0;
     assert_code(obv_put_pg_record_body(&again, &r, later, &err), OBV_OK, &err);
-    assert_code(obv_pg_record_body_rewrite(body, later, &raised, &err), OBV_OK, &err);
+    obv_record_change change = {.schema_version = later};
+    obv_record_counts counts;
+    assert_code(obv_pg_record_body_rewrite(body, &change, &counts, &raised, &err), OBV_OK, &err);
     assert_span_equal(obv_buf_span(&raised), obv_buf_span(&again));
     assert_code(obv_pg_record_parse(obv_buf_span(&raised), &rec, &err), OBV_OK, &err);
     assert_int_equal(rec.pg.data.schema_version, later);
     raised.len = 0;
-    assert_code(obv_pg_record_body_rewrite(body, 1, &raised, &err), OBV_OK, &err);
+    change.schema_version = 1;
+    assert_code(obv_pg_record_body_rewrite(body, &change, NULL, &raised, &err), OBV_OK, &err);
     assert_span_equal(obv_buf_span(&raised), body); /* never lowered */
+
+    if (rec.partition_count > 1)
+        assert_partition_leaves(body, parts, rec.partition_count);
 
     /* an sstable under the key of another index is refused */
     if (table_count > 1) {
