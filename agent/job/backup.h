@@ -26,7 +26,7 @@ typedef struct obv_backup_env {
     /* Is the destination still the right repository? Asked before each PG. May be NULL. */
     obv_code (*gate)(void *ctx, const obv_cancel *c, obv_err *err);
     void *gate_ctx;
-    uint32_t archive_wait_ms; /* how long a PG waits for its log archive; 0 = 60,000 */
+    uint32_t archive_wait_ms; /* how long a PG waits for its log archive; 0 = 20,000 */
 } obv_backup_env;
 
 typedef struct obv_batch obv_batch;

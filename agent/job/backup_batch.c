@@ -13,8 +13,7 @@ enum {
     FIRST_WAIT_MS = 500,
     WAIT_CAP_MS = 15000,
     ARCHIVE_STEP_MS = 1000,
-    ARCHIVE_WAIT_MS =
-        5000, /* a follower may lie behind the archive's beginning: another replica does better than waiting */
+    ARCHIVE_WAIT_MS = 20000, /* until the PG's archive has begun */
 };
 
 enum pg_phase { PG_WAITING, PG_RUNNING, PG_OVER };
@@ -103,16 +102,16 @@ static bool again_later(const struct obv_batch *b, struct batch_pg *p, const obv
     uint32_t wait_ms = 0;
     if (e->code == OBV_E_PG_CHANGED && p->changed < CHANGED_MAX) {
         wait_ms = backoff_ms(p->changed++);
-    } else if (OBV_IS_RETRYABLE(e->code) && p->retries < RETRIES_MAX) {
-        wait_ms = backoff_ms(p->retries++);
-    } else if (e->code == OBV_E_PRECONDITION) {
+    } else if (e->code == OBV_E_NOT_READY) {
         if (p->archive_until_ns == 0)
             p->archive_until_ns =
                 now + (b->env.archive_wait_ms ? b->env.archive_wait_ms : ARCHIVE_WAIT_MS) * OBV_NS_PER_MS;
         if (now >= p->archive_until_ns)
             return false;
         wait_ms = ARCHIVE_STEP_MS;
-    } else {
+    } else if (OBV_IS_RETRYABLE(e->code) && p->retries < RETRIES_MAX) {
+        wait_ms = backoff_ms(p->retries++);
+    } else { /* a replica behind the archive's beginning, too: another one does better than waiting */
         return false;
     }
     p->not_before_ns = now + wait_ms * OBV_NS_PER_MS;

@@ -21,7 +21,7 @@ obv_code obv_backup_check_archive(const obv_pg_copy *c, uint64_t last_replay_log
     obv_archive_path_key(&place, c->pg, &path);
     const obv_code code = obv_store_get_all(c->env->store, path.s, sizeof bytes, &file, c->cancel, err);
     if (code == OBV_E_NOT_FOUND)
-        return obv_fail(err, OBV_E_PRECONDITION, 0, "the log archive has not begun with this PG: %s is not there",
+        return obv_fail(err, OBV_E_NOT_READY, 0, "the log archive has not begun with this PG: %s is not there",
                         path.s);
     OBV_TRY(code);
     if (obv_archive_key_parse(obv_buf_span(&file), &key, err) != OBV_OK)

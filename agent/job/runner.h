@@ -25,7 +25,7 @@ typedef struct obv_runner_config {
     /* A repository was initialised by a task. */
     void (*initialised)(void *ctx, const obv_repository *r);
     void *ctx;
-    uint32_t archive_wait_ms; /* 0 = 60,000 */
+    uint32_t archive_wait_ms; /* 0 = 20,000 */
 } obv_runner_config;
 
 OBV_CHECK obv_code obv_runner_start(const obv_runner_config *cfg, obv_runner **out, obv_err *err);

@@ -69,9 +69,19 @@ class Kills:
                 except FileNotFoundError:
                     pass
 
+    def revive(self):
+        """Starts what is dead, as a supervisor would: others may have reached the point before it was disarmed."""
+        for d in [self.site.coordinator, *self.site.agents]:
+            if not d.alive():
+                d.start()
+
     def job_state(self, job):
         code, answer = self.site.cli_raw("job", "show", job)
         return answer["state"] if code == 0 else ""
+
+    def ended(self, job):
+        state = self.job_state(job)
+        return state if state in ("SUCCESS", "FAILED", "CANCELLED") else ""
 
     def job_phase(self, job):
         code, answer = self.site.cli_raw("job", "show", job)
@@ -104,8 +114,7 @@ class Kills:
         if not dead:
             self.notes.append(f"{point}: never reached")
         time.sleep(self.rng.uniform(0.0, 1.0))
-        for d in dead:
-            d.start()
+        self.revive()
         harness.wait_for("coordinator answers", 30, lambda: site.cli_raw("version")[0] == 0)
         if between:
             self.round_goes_on()
@@ -156,6 +165,7 @@ class Kills:
         return None
 
     def round_state(self):
+        self.revive()
         code, answer = self.site.cli_raw("archive", "status")
         if code != 0:
             return ""
@@ -176,7 +186,7 @@ class Kills:
         """Waits for the job's end and proves what it says."""
         site = self.site
         state = harness.wait_for(f"end of job {job} after a kill of {what}", 240,
-                                 lambda: (lambda s: s if s in ("SUCCESS", "FAILED", "CANCELLED") else "")(self.job_state(job)), 0.3)
+                                 lambda: self.revive() or self.ended(job), 0.3)
         shown = site.cli("job", "show", job)
         if state != "SUCCESS":
             self.failed += 1
