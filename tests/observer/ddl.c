@@ -213,8 +213,11 @@ static int add_partition(struct host *h, struct ddl *d, json_t *t, uint64_t low,
         .tenant = d->tenant, .low = low, .comp = compressor_from(jstr(t, "compressor", "none")), .version = d->version};
     size_t i;
     json_array_foreach(parts, i, v) if (json_integer_value(v) >= *pid) *pid = json_integer_value(v) + 1;
-    json_array_foreach(indexes, i, v) if (seed.n_index + 1 < PART_INDEXES) seed.index[seed.n_index++] =
-        (uint64_t)jint(v, "table_id", 0);
+    json_array_foreach(indexes, i, v)
+    {
+        if (!index_is_global(v) && seed.n_index + 1 < PART_INDEXES)
+            seed.index[seed.n_index++] = (uint64_t)jint(v, "table_id", 0);
+    }
     json_decref(indexes);
     json_t *one = json_pack("{s:[I]}", "partitions", (json_int_t)*pid);
     int rc = make_partitions(h, one, &seed, NULL, NULL);

@@ -187,9 +187,11 @@ class PgCopy:
                 self.trans[trans_id] = state
             return
         majors = [k for k in keys if k["table_type"] == R.TYPE_MAJOR and k["trans_version_range"]["snapshot_version"] <= publish]
-        if not majors:
-            assert not [k for k in keys if k["table_type"] == R.TYPE_MAJOR], ("no major at publish_version", self.data, keys)
-            return  # an index that is being built
+        if not majors and not pkey.table_id == table_id:
+            majors = [k for k in keys if k["table_type"] == R.TYPE_MAJOR]  # an index built after the last freeze
+            if not majors:
+                return  # or still being built
+        assert majors, ("no major at publish_version", self.data, keys)
         major = max(majors, key=lambda k: k["version"]["version"])
         snapshot = major["trans_version_range"]["snapshot_version"]
         self.lower = max(self.lower, snapshot)

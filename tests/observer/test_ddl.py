@@ -139,6 +139,9 @@ def global_index(b):
     t.join()
     assert f"{index}/1" in [p["pg"] for p in b.ctl("digest", tenant=TENANT)["pgs"]]
     b.refused(-4007, "ddl", op="drop_partition", tenant=TENANT, table=table, partition=1)
+    part = ddl(b, "add_partition", table=table)["partition_id"]
+    b.ctl("insert", tenant=TENANT, table=table, partition=part, key=1, value="x")
+    assert keys_of(b, 1, f"{TENANT << 40 | table}/{part}", index) == ([], False), "a global index became a local one"
     new = ddl(b, "truncate", table=table)["table_id"]
     (fresh,) = [i for i in tables(b) if i > index]
     assert index not in tables(b) and f"{fresh}/1" in [p["pg"] for p in b.ctl("digest", tenant=TENANT)["pgs"]]

@@ -14,7 +14,7 @@ from backupset import BackupSet
 from check_archive import scan_pg
 from check_files import check_macro_file, check_small_file
 from check_own import check_identity
-from check_rows import check_commits
+from check_rows import check_commits, check_lists
 from check_set import SetCheck
 from errors import ObError
 from findings import Findings
@@ -282,6 +282,9 @@ class Tree:
             pgs = archives.get(found.pieces[0].round_id, {}) if found.pieces else {}
             for key, v in c.pgs.items():
                 self._starts(where, key, v['pg_meta']['storage_info']['clog_info'], pgs)
+            if self.rows:
+                with self.out.guard(where, 'restorable-set A6'):
+                    check_lists(self.out, c, found)
 
     def _name(self, t, s):
         """The tenant's name must lead to it at the first time that can be restored."""

@@ -6,6 +6,7 @@ import records as R
 from backupset import MAJOR, MINOR, index_key
 from errors import ObError
 from obcodec import crc_chain
+from select_sources import RELEASES
 
 S_INFO = 'format-data-backup 3.9'
 
@@ -173,7 +174,8 @@ class SetCheck:
             lower = None
             for s in majors:
                 lower = max(lower or 0, s['table_key']['trans_version_range']['snapshot_version'])
-                if lower > data['publish_version']:
+                # an index that was built after the PG's last freeze has no older one; S covers it all the same (A3 f)
+                if lower > data['publish_version'] and table_id == p['partition_store_meta']['pkey'].table_id:
                     say('restorable-set A3 b', 'major of %d at %d is newer than publish_version' % (table_id, lower))
             self._minors(table_id, minors, lower, data['publish_version'], say)
             floor = max([lower or 0] + [s['table_key']['trans_version_range']['multi_version_start'] for s in minors])
@@ -309,6 +311,8 @@ class SetCheck:
     def _totals(self, values):
         i, path = self.info, os.path.join(self.path, 'single_backup_set_info')
         say = lambda rule, text: self.finding(path, rule, text)
+        if i['compatible'] == 4 and i['cluster_version'] not in RELEASES:
+            say('restorable-set A8', 'cluster_version %x is no release that 3.1.5 knows' % i['cluster_version'])
         pgs = len(self.sys) + len(self.normal)
         for name, want in (('pg_count', pgs), ('finish_pg_count', pgs), ('macro_block_count', self.blocks),
                            ('finish_macro_block_count', self.blocks), ('partition_count', self.partitions),

@@ -149,6 +149,28 @@ class Rules(Case):
         r = self.same(self.times[-1])
         self.assertEqual([p['file'] for p in r['pgs'] if p['table_id'] == low], [None])
 
+    def test_lists_and_indexes_are_those_of_the_schema(self):
+        """check --rows: what is listed and copied against the schema rows on the media themselves."""
+        self.whole()
+        self.clean()
+        path = self.s.inc + '/normal_pg_list'
+        self.edit_list(path, M.TYPE_PG_LIST, R.PG_LIST, lambda v: v['items'].pop(0))
+        self.found('of the schema at S_v is not in the list')
+        self.setUp()
+        self.whole()
+        self.edit_list(self.s.inc + '/sys_pg_list', M.TYPE_PG_LIST, R.PG_LIST, lambda v: v['items'].pop(-1))
+        self.found('is not in the list')
+        self.setUp()
+        low = self.global_index(False)  # listed though it was not AVAILABLE
+        self.found('PG %d/0 is not in the schema at S_v' % low)
+        self.setUp()
+        self.cut_tables(lambda tables: tables.__setitem__(slice(None), [t for t in tables if t['table_key']['table_id'] == G.full(G.TABLE)]))
+        self.found('no major of %d, which is AVAILABLE' % G.INDEX)
+        self.setUp()
+        self.whole()
+        self.edit_set(lambda e: e.update(backup_schema_version=self.w.before_index))
+        self.found('schema at S is of version')
+
     # ---- A5, A8: what a set says of itself
 
     def test_compatible_1_and_2_are_never_restored_from_3_1_positions(self):
@@ -170,6 +192,7 @@ class Rules(Case):
                 self.edit_set(lambda e, v=version: e.update(cluster_version=v))
                 r = self.restore(self.times[0], cluster_version=4 << 32)
                 self.assertEqual(r['rc'], rc, r['message'])
+        self.found('is no release that 3.1.5 knows')
         self.edit_set(lambda e: e.update(cluster_version=3 << 32 | 1 << 16 | 4))
         self.refused(-4007, self.times[0], 'cluster version', cluster_version=3 << 32 | 1 << 16 | 3)
 
