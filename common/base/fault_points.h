@@ -70,11 +70,14 @@
     X("bug.a10_doing_result_0", "coordinator/job/backup_files.c: the entry of a running set has result 0")             \
     X("bug.a2_until_equals_s", "coordinator/job/window.c: the set's snapshot itself is offered and restored")          \
     X("bug.a3a_position_not_compared", "agent/source/observer_pg.c: the later position goes with the earlier sstables")\
+    X("bug.a3a_trans_not_compared", "agent/source/observer_choice.c: transaction states behind the position are taken")  \
     X("bug.a3b_two_majors", "agent/source/observer_pg.c: the major before the newest is kept too")                     \
     X("bug.a3c_minor_beyond", "agent/source/observer_choice.c: minors behind the one that reaches the position stay")  \
     X("bug.a3c_minor_short", "agent/source/observer_pg.c: the minor that reaches the position is left out")            \
     X("bug.a3c_no_trans", "agent/source/observer_pg.c: the transaction-state sstables are left out")                   \
     X("bug.a3d_schema_version_small", "common/format/media/meta_records.c: data_info.schema_version is not raised")    \
+    X("bug.a3e_odd_assist", "agent/source/observer_pg.c: a table whose keys a restore makes anew is taken")            \
+    X("bug.a3e_replica_state", "agent/source/observer_pg.c: a replica that is being restored is taken")                \
     X("bug.a3f_s_below_l", "coordinator/job/backup_end.c: S lies below what the copies keep versions from")            \
     X("bug.a5_layout_1", "coordinator/job/backup_files.c: the set says that it is of layout 1")                        \
     X("bug.a6_sys_pg_missing", "coordinator/cluster/sql_pgs.c: one system PG is in no list")                           \

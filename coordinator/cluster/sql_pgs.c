@@ -285,7 +285,8 @@ static obv_code take_replica(void *ctx, const obv_mysql_row *r, obv_err *err)
     OBV_TRY(obv_mysql_i64(r, 8, &restoring, err));
     rep->rpc_port = (uint32_t)port;
     rep->leader = role == 1;
-    rep->usable = type == 0 && restoring == 0 && r->text[7] && strcmp(r->text[7], "REPLICA_STATUS_NORMAL") == 0;
+    rep->usable = type == 0 && (restoring == 0 || OBV_BUG_STRIKES("bug.a3e_replica_state")) && r->text[7] &&
+                  strcmp(r->text[7], "REPLICA_STATUS_NORMAL") == 0;
     p->rows++;
     p->last_table = rep->table_id;
     p->last_part = rep->partition_id;

@@ -17,7 +17,10 @@ static obv_code load(obv_job_ctx *x, entries *out, obv_err *err)
 {
     OBV_STATE_READ(x->s);
     OBV_AUTO(obv_rows_drop) obv_rows *r = NULL;
-    OBV_TRY(obv_db_query_args(obv_state_db(x->s), "SELECT name, tenant_id, since FROM tenant_names", NULL, 0, &r, err));
+    const char *const sql = OBV_BUG_STRIKES("bug.d22_old_names_lost")
+                                ? "SELECT name, tenant_id, max(since) FROM tenant_names GROUP BY tenant_id"
+                                : "SELECT name, tenant_id, since FROM tenant_names";
+    OBV_TRY(obv_db_query_args(obv_state_db(x->s), sql, NULL, 0, &r, err));
     for (obv_code code; (code = obv_rows_next(r, err)) != OBV_E_NOT_FOUND;) {
         OBV_TRY(code);
         obv_tenant_name *e = obv_list_add(out, sizeof *e, err);
@@ -52,8 +55,6 @@ obv_code obv_names_refresh(obv_job_ctx *x, obv_cluster *c, int64_t *sys_schema_v
     if (before > *sys_schema_version) /* another server lags: the file's version never goes back */
         *sys_schema_version = before;
     for (size_t i = 0; i < p.n; i++) {
-        if (i + 1 < p.n && p.v[i + 1].id == p.v[i].id && OBV_BUG_STRIKES("bug.d22_old_names_lost"))
-            continue;
         if (!p.v[i].name[0] || (i > 0 && p.v[i - 1].id == p.v[i].id && strcmp(p.v[i - 1].name, p.v[i].name) == 0))
             continue; /* the same name as before: not a new period */
         OBV_TRY(obv_db_run(obv_state_db(x->s), err, "INSERT OR IGNORE INTO tenant_names VALUES (?, ?, ?)",

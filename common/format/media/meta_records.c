@@ -37,7 +37,7 @@ obv_code obv_put_pg_record_body(obv_buf *out, const obv_pg_record *r, int64_t sc
 {
     obv_pg_meta pg;
     OBV_TRY(obv_pg_meta_parse(r->pg_meta, &pg, err));
-    if (pg.is_restore != 0)
+    if (pg.is_restore != 0 && !OBV_BUG_STRIKES("bug.a3e_replica_state"))
         return obv_fail(err, OBV_E_INVAL, 0, "PG meta record: the PG is being restored (state %d)", pg.is_restore);
     const size_t start = out->len;
     const size_t mark = obv_unis_begin(out, 1);

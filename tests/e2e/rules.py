@@ -1,0 +1,625 @@
+"""rules - every rule of the restorable set, kept and broken on purpose (tests/accept/02-right-by-every-rule)
+
+One site makes a good set on ground that has every trap (two majors, open transactions, cold PGs with new indexes, a
+tablegroup, moving multi_version_start), then one set per seeded bug. A set is judged by the stand-in's own restore, which
+must be equal for the good set and wrong or refused for the others; a bug that did not strike is a failure of its line.
+"""
+import contextlib
+import glob
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+import first_whole_path as path
+import harness
+
+TENANT = 1001
+VERSION = 3 << 32 | 1 << 16 | 5
+
+
+class Ground:
+    """A source cluster under work, coordinator and agents whose seeded bugs are switched by a file."""
+
+    def __init__(self, accept, site, seed):
+        self.accept, self.site, self.seed = accept, site, seed
+        self.bug_file = site.path("bugs")
+        self.jobs = 0
+
+    def begin(self):
+        s = self.site
+        self.bugs("")
+        s.prepare()
+        s.start_source(ilog_freeze_us=300000, minor_compact_minis=12)
+        self.ctl("layout", tenants=[TENANT])
+        self.ctl("load", tenant=TENANT, bytes=2 << 20, tables=2, partitions=3, compressor="mix", index=True, seed=self.seed)
+        self.ctl("load", tenant=TENANT, bytes=1 << 19, tables=2, partitions=2, tablegroup=True, seed=self.seed + 1)
+        self.table = max(t for t in self.user_tables())
+        self.ctl("workload", op="start", rate=200, tenants=[TENANT], seed=self.seed, long_pct=25, keys=2000)
+        env = {"OBV_BUG": f"@{self.bug_file}"}
+        s.start_coordinator(extra_env=env)
+        s.start_agents(extra_env=env)
+        self.ctl("minor_freeze", force=True)  # no archive begins with a PG's first log
+        s.cli("repo", "init")
+        s.cli("archive", "start", "--wait", timeout=120)
+        return self
+
+    def ctl(self, verb, **args):
+        return self.site.ctl_direct("source", verb, **args)
+
+    def ctl_each(self, verb, **args):
+        """A local verb, on every host."""
+        for host in self.site.clusters["source"]["hosts"]:
+            with contextlib.closing(socket.socket(socket.AF_UNIX)) as c:
+                c.connect(host["ctl"])
+                c.sendall(json.dumps(dict(args, verb=verb)).encode() + b"\n")
+                answer = json.loads(c.makefile().readline())
+                if not answer["ok"]:
+                    raise harness.Failure(f"{verb} {args}: {answer}")
+
+    def user_tables(self):
+        return sorted({int(p["pg"].split("/")[0]) for p in self.ctl("digest", tenant=TENANT, at=0)["pgs"]
+                       if p["kind"] == "standalone"})
+
+    # ---- seeded bugs
+    def bugs(self, names):
+        with open(self.bug_file + ".new", "w") as f:
+            f.write(names + "\n")
+        os.chmod(self.bug_file + ".new", 0o644)
+        os.rename(self.bug_file + ".new", self.bug_file)
+
+    def strikes(self, bug):
+        count = 0
+        for d in [*self.site.agents, self.site.coordinator]:
+            with open(d.log, errors="replace") as f:
+                count += len(re.findall(rf"seeded bug {re.escape(bug)}$", f.read(), re.M))
+        return count
+
+    # ---- sets
+    def set_dirs(self):
+        return set(glob.glob(f"{self.site.dest}/*/*/incarnation_1/{TENANT}/data/backup_set_*"))
+
+    def backup(self, bug="", timeout=180):
+        """(answer, directory of the set made or None)"""
+        before = self.set_dirs()
+        self.bugs(bug)
+        try:
+            _, answer = self.site.cli_raw("backup", "start", "--wait", timeout=timeout)
+        finally:
+            self.bugs("")
+        new = self.set_dirs() - before
+        return answer, (new.pop() if len(new) == 1 else None)
+
+    @staticmethod
+    def good(answer):
+        return answer.get("state") == "SUCCESS"
+
+    def now(self):
+        return self.ctl("now")["now"]
+
+    def clog_dir(self):
+        return glob.glob(f"{self.site.dest}/*/*/incarnation_1/{TENANT}/clog/1")[0]
+
+    def reach(self, at):
+        harness.wait_for(f"checkpoint past {at}", 60, lambda: self.site.window(TENANT)[1] >= at, step=0.2)
+
+    # ---- the stand-in's restore, as its target cluster would call it
+    def restore(self, at, sources=None, root=None, name=None, preview=False, version=VERSION, cluster=None):
+        """result.json of a restore to that time."""
+        self.jobs += 1
+        out = self.site.path("judge", str(self.jobs))
+        os.makedirs(out)
+        cluster = cluster or (self.site.cluster_name, self.site.cluster_id)
+        job = {"job_id": self.jobs, "at": f"file://{root}" if root else "", "sources": [f"file://{p}" for p in sources or []],
+               "backup_tenant_name": name or self.site.tenant_name(TENANT), "backup_cluster_name": cluster[0],
+               "backup_cluster_id": cluster[1], "until_us": at, "dst_tenant_id": 1002, "dst_tenant_name": "judge",
+               "cluster_version": version, "restore_data_version": 3, "gc_ts_us": at + 60_000_000, "preview": preview,
+               "passwords": "", "locality": "", "primary_zone": "", "table_list": []}
+        with open(f"{out}/job.json", "w") as f:
+            json.dump(job, f)
+        subprocess.run([harness.PYTHON, os.path.join(self.accept.root, "tests/reader/restore.py"), "--job",
+                        f"{out}/job.json", "--out", out], check=False, timeout=180)
+        with open(f"{out}/result.json") as f:
+            result = json.load(f)
+        shutil.rmtree(out)
+        return result
+
+    def judge(self, set_dir, at):
+        """("equal" or what is wrong, equal?) of a set restored to that time with the round's log"""
+        self.reach(at)
+        result = self.restore(at, [set_dir, self.clog_dir()])
+        if result["rc"]:
+            return f"refused {result['rc']}: {result['message'][:90]}", False
+        wanted, digest = self.site.digests("source", TENANT, at)
+        if result["tenant_digest"] == digest:
+            return f"{len(wanted)} PGs equal", True
+        got = {f"{p['table_id']}/{p['partition_id']}": (p["rows"], p["digest"]) for p in result["pgs"]}
+        wrong = sorted(n for n in set(got) | set(wanted) if got.get(n) != wanted.get(n, (0,))[1:])
+        return f"rows differ in {len(wrong)} of {len(wanted)} PGs, e.g. {wrong[0]}", False
+
+    def snapshot(self, set_dir):
+        """S as the set's own info has it."""
+        code, out = self.accept.command([harness.PYTHON, "-c", SNAPSHOT, set_dir], 30)
+        if code:
+            raise harness.Failure(out)
+        return int(out)
+
+    # ---- what the ground must hold for the rules to matter
+    def two_majors(self):
+        self.ctl("major_merge", wait=True)
+        self.ctl("minor_freeze", force=True)
+
+    def new_index(self):
+        """An index that became AVAILABLE after the last freeze of its table: data_info is older than it."""
+        return self.ctl("ddl", op="add_index", tenant=TENANT, table=self.table)
+
+    def freeze(self):
+        self.ctl("minor_freeze")
+
+    def compact(self):
+        self.ctl("compact")
+
+    def sql_log(self, since_us):
+        lines = []
+        for i in range(len(self.site.hosts)):
+            with open(self.site.path("source", f"host{i + 1}", "log", "sql.log")) as f:
+                lines += [e for e in map(json.loads, f) if e["ts"] >= since_us]
+        return lines
+
+
+SNAPSHOT = """
+import sys
+sys.path.insert(0, 'tests/reader')
+from backupset import single_set_info
+print(single_set_info(sys.argv[1])['snapshot_version'])
+"""
+
+
+class Unsettled:
+    """Freezes all the time while a set is made, and answers about one busy PG come late: positions move under the copy."""
+
+    def __init__(self, ground):
+        self.ground, self.stop = ground, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.stop.wait(0.4):
+            self.ground.ctl("minor_freeze", force=True)
+
+    def __enter__(self):
+        g = self.ground
+        pg = f"{(TENANT << 40) + g.table}/0"
+        g.ctl_each("fault", kind="stall", pcode=0x472, pg=pg, arg=1200000, count=6)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
+# ---- what a rule's line needs: how the set is made, and when its bug shows
+def no_prep(_ground):
+    return contextlib.nullcontext()
+
+
+def new_index(ground):
+    """Its table's position is older than the index; no freeze comes in between."""
+    ground.new_index()
+    return contextlib.nullcontext()
+
+
+def compacted(g):
+    """Versions are recycled up to now, so that what the copies keep begins later than the schema's last change."""
+    time.sleep(1.5)
+    g.ctl("minor_freeze", force=True)
+    g.compact()
+    return contextlib.nullcontext()
+
+
+def trans_always_behind(g):
+    return trans_behind(g, count=1000)
+
+
+@contextlib.contextmanager
+def trans_behind(g, count=1):
+    """A transaction is open at one freeze and committed at the next; the servers list the states of before that."""
+    pg = f"{(TENANT << 40) + g.table}/0"
+    g.ctl("insert", tenant=TENANT, table=g.table, partition=0, key=900001, value="before")
+    tx = g.ctl("tx", op="begin")["tx"]
+    g.ctl("insert", tenant=TENANT, table=g.table, partition=0, key=900002, value="between two freezes", tx=tx)
+    g.ctl("minor_freeze", pg=pg, force=True)
+    g.ctl("tx", op="commit", tx=tx)
+    g.ctl("insert", tenant=TENANT, table=g.table, partition=0, key=900003, value="later")
+    g.ctl("minor_freeze", pg=pg, force=True)
+    g.ctl_each("fault", kind="trans_behind", pg=pg, count=count)
+    try:
+        yield
+    finally:
+        g.ctl_each("fault", kind="none")
+
+
+@contextlib.contextmanager
+def restoring(g):
+    """Both followers of one PG say that they are being restored."""
+    pg = f"{(TENANT << 40) + g.table}/1"
+    leader = next(p for p in g.ctl("status", pgs=True)["pgs"] if p["pg"] == pg)["leader"]
+    hosts = [h for h in (1, 2, 3) if h != leader]
+    for h in hosts:
+        g.ctl("replica", host=h, pg=pg, is_restore=1)
+    try:
+        yield
+    finally:
+        for h in hosts:
+            g.ctl("replica", host=h, pg=pg, is_restore=0)
+
+
+@contextlib.contextmanager
+def odd_assist(g):
+    pg = f"{(TENANT << 40) + g.table}/2"
+    g.ctl("pg_assist", pg=pg, assist=8)
+    try:
+        yield
+    finally:
+        g.ctl("pg_assist", pg=pg, assist=0)
+
+
+# rule, bug, preparation, restore at S + 1 instead of now
+BROKEN_SETS = (
+    ("A3 a: position and sstables of one moment", "bug.a3a_position_not_compared", Unsettled, False),
+    ("A3 a: transaction states reach the position", "bug.a3a_trans_not_compared", trans_always_behind, False),
+    ("A3 b: one major an index", "bug.a3b_two_majors", no_prep, False),
+    ("A3 c: minors up to the position", "bug.a3c_minor_short", no_prep, False),
+    ("A3 c: transaction states are copied", "bug.a3c_no_trans", no_prep, False),
+    ("A3 d: schema version of a cold PG is raised to S_v", "bug.a3d_schema_version_small", new_index, False),
+    ("A3 e: no replica that is being restored", "bug.a3e_replica_state", restoring, False),
+    ("A3 f: S is not below what the copies keep", "bug.a3f_s_below_l", compacted, True),
+    ("A5: layout 4 only", "bug.a5_layout_1", no_prep, False),
+    ("A6: every system PG", "bug.a6_sys_pg_missing", no_prep, False),
+    ("A6: every tablegroup PG", "bug.a6_tablegroup_missing", no_prep, False),
+    ("A8: cluster version is a known release", "bug.a8_build_version", no_prep, False),
+    ("D22: locality is never empty", "bug.d22_locality_empty", no_prep, False),
+)
+QUICK = ("bug.a3b_two_majors",)
+
+
+class Kept:
+    """Sets made by every rule: one on quiet ground, one under each trouble that a rule is about."""
+
+    def __init__(self, ground, quick):
+        self.ground, self.quick, self.set_dir, self.log = ground, quick, None, []
+        self.quiet = self.troubled = ("no set", False)
+
+    def on_quiet_ground(self):
+        g = self.ground
+        g.two_majors()
+        for _ in range(2):  # rows of open transactions get into minors
+            time.sleep(0.7)
+            g.freeze()
+        g.compact()
+        g.new_index()
+        began = g.now()
+        answer, self.set_dir = g.backup()
+        self.log = [e for e in g.sql_log(began) if e["ts"] <= g.now()]
+        if not g.good(answer):
+            return False, f"no good set: {why(answer)}"
+        self.snapshot = g.snapshot(self.set_dir)
+        times = (self.snapshot + 1,) if self.quick else (self.snapshot + 1, g.now())
+        found = [g.judge(self.set_dir, at) for at in times]
+        self.quiet = ", later ".join(text for text, _ in found), all(equal for _, equal in found)
+        return self.quiet[1], self.quiet[0]
+
+    def in_trouble(self):
+        g = self.ground
+        with trans_behind(g), restoring(g):
+            with Unsettled(g):
+                answer, made = g.backup()
+        if not g.good(answer):
+            return False, f"no good set: {why(answer)}"
+        self.troubled = g.judge(made, g.now())
+        return self.troubled[1], self.troubled[0]
+
+
+def why(answer):
+    error = answer.get("error") or answer
+    return str(error.get("message") or error)[:100]
+
+
+def broken_set(ground, kept, bug, prep, at_snapshot):
+    g = ground
+    before = g.strikes(bug)
+    with prep(g):
+        answer, made = g.backup(bug)
+    struck = g.strikes(bug) - before
+    if made and g.good(answer):
+        text, equal = g.judge(made, g.snapshot(made) + 1 if at_snapshot else g.now())
+    else:
+        text, equal = f"no good set: {why(answer)}", False
+    good = kept.quiet if prep in (no_prep, new_index, compacted) else kept.troubled
+    return good[1] and struck > 0 and not equal, f"kept: {'equal' if good[1] else good[0]}; broken ({struck} strikes): {text}"
+
+
+def until_equals_s(ground, kept):
+    """A2: refused by the product; with the bug it is offered, and the stand-in loses what lies behind the copies."""
+    g, s = ground, kept.snapshot
+    code, answer = restore_at(g, s)
+    refused = code == 6 and harness.rfc3339(s + 1) in json.dumps(answer)
+    g.bugs("bug.a2_until_equals_s")
+    offered = min(w["from_us"] for t in g.site.cli("window")["tenants"] for w in t["windows"])
+    g.bugs("")
+    text, equal = g.judge(kept.set_dir, s)
+    struck = g.strikes("bug.a2_until_equals_s")
+    return refused and struck > 0 and offered == s and not equal, (
+        f"kept: exit {code}, window begins at S + 1 us; broken ({struck} strikes): S offered, restore there: {text}")
+
+
+def restore_at(g, at):
+    return g.site.cli_raw("restore", "start", "--tenant", g.site.tenant_name(TENANT), "--to", "no", "--at", harness.rfc3339(at),
+                          "--target", "standby", "--pool", "pool_no", "--wait", timeout=60)
+
+
+def check_odd_assist(ground, kept):
+    """A3 e: a table of before 1.4.3 is refused; the restore would not find its blocks by the key that it makes."""
+    g, bug = ground, "bug.a3e_odd_assist"
+    with odd_assist(g):
+        answer, made = g.backup()
+        refused = not g.good(answer) and "1.4.3" in json.dumps(answer)
+        before = g.strikes(bug)
+        answer, made = g.backup(bug)
+        text, equal = g.judge(made, g.now()) if made and g.good(answer) else (f"no set: {why(answer)}", False)
+    struck = g.strikes(bug) - before
+    return kept.quiet[1] and refused and struck > 0 and not equal, (
+        f"kept: the set fails and names it; broken ({struck} strikes): {text}")
+
+
+# ---- A7: what must hold before a set is begun
+@contextlib.contextmanager
+def state(g, set_it, undo):
+    verb, args = set_it
+    g.ctl(verb, **args)
+    try:
+        yield
+    finally:
+        verb, args = undo
+        g.ctl(verb, **args)
+
+
+def sysvar(value):
+    return "sysvar", {"tenant": TENANT, "name": "ob_timestamp_service", "value": value}
+
+
+def parameter(name, value, host):
+    return "parameter", {"name": name, "value": value, "host": host}
+
+
+# what, bug or None, state, the normal state, word of the refusal
+PRECONDITIONS = (
+    ("GTS", "bug.a7_gts", sysvar("0"), sysvar("1"), "timestamp"),
+    ("primary cluster", "bug.a7_standby", ("cluster_role", {"value": "PHYSICAL STANDBY"}),
+     ("cluster_role", {"value": "PRIMARY"}), "standby"),
+    ("no upgrade mode", "bug.a7_upgrade", parameter("enable_upgrade_mode", "True", 0),
+     parameter("enable_upgrade_mode", "False", 0), "upgrade"),
+    ("one min_observer_version", None, parameter("min_observer_version", "3.1.4", 2),
+     parameter("min_observer_version", "3.1.5", 2), "upgrade"),
+    ("tenant NORMAL", "bug.a7_tenant_state", ("tenant", {"op": "status", "tenant": TENANT, "value": "TENANT_STATUS_RESTORE"}),
+     ("tenant", {"op": "status", "tenant": TENANT, "value": "TENANT_STATUS_NORMAL"}), "no user tenant"),
+    ("base_backup_version", "bug.a7_base_version", ("backup_info", {"tenant": TENANT, "name": "base_backup_version", "value": "99"}),
+     ("backup_info", {"tenant": TENANT, "name": "base_backup_version"}), "no tenant can be backed up"),
+)
+
+
+def precondition(ground, bug, bad, normal, word):
+    """Refused with its reason; with the bug a set is made that only a real cluster would show to be wrong."""
+    g = ground
+    before = g.strikes(bug) if bug else 0
+    with state(g, bad, normal):
+        answer, made = g.backup()
+        refused = made is None and word in json.dumps(answer)
+        text = f"kept: {why(answer)}"
+        if not bug:
+            return refused, text
+        answer, made = g.backup(bug)
+        taken = g.good(answer)
+    struck = g.strikes(bug) - before
+    return refused and struck > 0 and taken, f"{text}; broken ({struck} strikes): {'a set is made' if taken else why(answer)}"
+
+
+# ---- A9, A10: which set a restore from a cluster's root picks
+def exact_incremental(ground):
+    """No set is offered at S; the stand-in's restore of an incremental at exactly its S asks for pieces all the same."""
+    spans = [w for t in ground.site.cli("window")["tenants"] for w in t["windows"]]
+    snapshots = {ground.snapshot(d) for d in ground.set_dirs() if os.path.exists(f"{d}/single_backup_set_info")}
+    behind = bool(spans) and all(w["from_us"] - 1 in snapshots and w["from_us"] not in snapshots for w in spans)
+    code, out = ground.accept.command([harness.PYTHON, "tests/reader/test_rules.py", "-v", "-k", "incremental"], 120)
+    ran = re.findall(r"^(test_\w+) .*\.\.\. ok$", out, re.M)
+    return behind and code == 0 and bool(ran), (
+        f"{len(spans)} windows begin at S + 1 us; stand-in's restore of an incremental at S refused: {', '.join(ran) or out[-100:]}")
+
+
+class Pause:
+    """The coordinator sleeps once the entries of a running set are stored."""
+
+    def __init__(self, ground, ms):
+        self.file = ground.site.fault_files["coordinator"]
+        with open(self.file, "w") as f:
+            f.write(f"coordinator.backup_scheduled sleep:{ms} 1\n")
+        if ground.site.root_user:
+            os.chown(self.file, harness.UID_OBVAULT, harness.UID_OBVAULT)
+
+    def wait(self):
+        harness.wait_for("the set's first entries", 60, lambda: os.path.exists(self.file + ".fired"), step=0.05)
+        os.unlink(self.file + ".fired")
+
+
+def picked_while_doing(ground, bug):
+    """Name of the set that a restore from the root picks while another is DOING, or why it is refused."""
+    g, done = ground, []
+    pause = Pause(g, 6000)
+    thread = threading.Thread(target=lambda: done.append(g.backup(bug)))
+    thread.start()
+    try:
+        pause.wait()
+        at = g.now()
+        g.reach(at)
+        result = g.restore(at, root=g.site.dest, preview=True)
+        running = not done
+    finally:
+        thread.join()
+    if not running:
+        raise harness.Failure("the set had ended before the restore picked one")
+    if result["rc"]:
+        return None, f"refused {result['rc']}: {result['message'][:80]}"
+    return os.path.basename(result["backup_set_list"][-1]), os.path.basename(result["backup_set_list"][-1])
+
+
+def doing_result(ground):
+    g, bug = ground, "bug.a10_doing_result_0"
+    sets = {os.path.basename(d) for d in g.set_dirs()}
+    kept, _ = picked_while_doing(g, "")
+    before = g.strikes(bug)
+    broken, text = picked_while_doing(g, bug)
+    struck = g.strikes(bug) - before
+    return kept in sets and broken not in sets and struck > 0, (
+        f"kept: {kept} is picked while a set is DOING; broken ({struck} strikes): {text}")
+
+
+# ---- D19 to D21: judged on the servers' own statement logs
+LOCAL_TABLES = {"__all_virtual_partition_info", "__all_virtual_clog_stat", "__all_virtual_election_info",
+                "__all_virtual_partition_store_info", "__all_virtual_server_clog_stat", "__all_virtual_sys_parameter_stat"}
+LISTS = ("__all_virtual_table", "__all_virtual_part", "__all_virtual_sub_part", "__all_virtual_tablegroup",
+         "__all_virtual_meta_table")
+NEVER = ("__all_virtual_partition_table", "macro_info")
+
+
+def of(lines, account):
+    return [e for e in lines if e["account"].startswith(account)]
+
+
+def is_local(e):
+    named = re.findall(r"svr_ip = '([\d.]+)'", e["statement"])
+    return not e["nofilter"] and set(e["tables"]) <= LOCAL_TABLES and named in ([], [e["host"]]) and (named or not e["tables"])
+
+
+def local_only(ground):
+    """D19: every statement of an agent names its own server and goes there."""
+    g, bug = ground, "bug.d19_asks_all_servers"
+    since = g.now()
+    time.sleep(3)
+    mine = of(g.sql_log(since), "obv_agent")
+    kept = len(mine) > 5 and all(map(is_local, mine))
+    since = g.now()
+    g.bugs(bug)
+    time.sleep(3)
+    g.bugs("")
+    bad = [e for e in of(g.sql_log(since), "obv_agent") if not is_local(e)]
+    return kept and bool(bad) and g.strikes(bug) > 0, (
+        f"kept: {len(mine)} statements of agents, each to its own server with svr_ip and svr_port; broken: "
+        f"{len(bad)} statements ask all servers")
+
+
+def accounts(ground, log):
+    """D20: agents and the source's account only read; what would need more is refused."""
+    g, bug = ground, "bug.d20_alters_source"
+    mine = of(log, "obv_")
+    reads = [e for e in mine if re.match(r"(SELECT|SET (time_zone|NAMES|ob_|autocommit|SESSION|@@))", e["statement"], re.I)]
+    kept = mine and len(reads) == len(mine) and not any(e["error"] for e in mine)
+    others = {e["account"] for e in log} - {"obv_agent@sys", "obv_coord@sys"}
+    since = g.now()
+    answer, _ = g.backup(bug)
+    bad = [e for e in of(g.sql_log(since), "obv_coord") if e["error"] in (1142, 1227)]
+    odd = [e["statement"][:60] for e in mine if e not in reads or e["error"]]
+    return bool(kept) and not others and bool(bad) and not g.good(answer) and g.strikes(bug) > 0, (
+        f"kept: {len(mine)} statements, none but SELECT and session SET {odd[:2] or ''}; broken: "
+        f"{bad[0]['error'] if bad else 'no'} error for {bad[0]['statement'] if bad else 'it'}")
+
+
+def load_of(lines):
+    """({table: statements}, statements without tenant or page)"""
+    count, bad = {}, []
+    for e in of(lines, "obv_coord"):
+        for t in e["tables"]:
+            count[t] = count.get(t, 0) + 1
+            if t in LISTS and not re.search(rf"tenant_id = {TENANT}\b.* ORDER BY .* LIMIT \d+", e["statement"]):
+                bad.append(e["statement"])
+            if t in NEVER or any(n in t for n in NEVER):
+                bad.append(e["statement"])
+    return count, bad
+
+
+def load(ground, log):
+    """D21: dear tables once a backup, with tenant and pages; never polled."""
+    g = ground
+    count, bad = load_of(log)
+    most = max(count.get(t, 0) for t in LISTS)
+    kept = 0 < most <= DEAR_MAX and not bad
+    text = f"kept: dear tables read {most} times at most in a backup, with tenant and page {bad[:1] or ''}"
+    since = g.now()
+    g.backup("bug.d21_all_tenants")
+    _, whole = load_of(g.sql_log(since))
+    since = g.now()
+    g.backup("bug.d21_polls_replicas")
+    polled = load_of(g.sql_log(since))[0].get("__all_virtual_meta_table", 0)
+    struck = g.strikes("bug.d21_all_tenants"), g.strikes("bug.d21_polls_replicas")
+    return kept and bool(whole) and polled > DEAR_MAX and all(struck), (
+        f"{text}; broken {struck}: {len(whole)} statements through all tenants; replica table read {polled} times")
+
+
+DEAR_MAX = 6  # lists of the first pass and of a closing pass, replicas once, and what archiving asks in the meantime
+
+
+# ---- D22: names
+def tenant_names(ground, kept):
+    """A tenant is renamed: a restore from the root finds it by the name that it had at that time."""
+    g, bug = ground, "bug.d22_old_names_lost"
+    old = g.site.tenant_name(TENANT)
+    g.ctl("tenant", op="rename", tenant=TENANT, name="renamed")
+
+    def find(at, name, seed=""):
+        answer, _ = g.backup(seed)
+        if not g.good(answer):
+            raise harness.Failure(f"no good set: {why(answer)}")
+        return g.restore(at, root=g.site.dest, name=name, preview=True)
+
+    early = kept.snapshot + 1
+    right = find(early, old)
+    now = g.now()
+    g.reach(now)
+    renamed = g.restore(now, root=g.site.dest, name="renamed", preview=True)
+    before = g.strikes(bug)
+    wrong = find(early, old, bug)
+    struck = g.strikes(bug) - before
+    g.ctl("tenant", op="rename", tenant=TENANT, name=old)
+    return right["rc"] == 0 and renamed["rc"] == 0 and wrong["rc"] != 0 and struck > 0, (
+        f"kept: found by the old and the new name; broken ({struck} strikes): {wrong['rc']} {wrong['message'][:80]}")
+
+
+# ---- the list -------------------------------------------------------------------------------------------------------
+def check(accept, quick, seed):
+    with path.new_site(accept, 120, tenants=(TENANT,)) as site:
+        ground = Ground(accept, site, seed).begin()
+        kept = Kept(ground, quick)
+        accept.check("rules kept: restore equal at S + 1 us and later", kept.on_quiet_ground)
+        if not kept.quiet[1]:
+            return
+        accept.check("A2: UNTIL == S", until_equals_s, ground, kept)
+        if not quick:
+            accept.check("rules kept while positions move and replicas restore: restore equal", kept.in_trouble)
+        for rule, bug, prep, at_snapshot in BROKEN_SETS:
+            if not quick or bug in QUICK:
+                accept.check(rule, broken_set, ground, kept, bug, prep, at_snapshot)
+        if quick:
+            return
+        accept.check("D19: agents ask their own server only", local_only, ground)
+        accept.check("A3 e: keys that a restore makes anew", check_odd_assist, ground, kept)
+        for what, bug, bad, normal, word in PRECONDITIONS:
+            accept.check(f"A7: {what}", precondition, ground, bug, bad, normal, word)
+        accept.check("A9: no exact restore of an incremental", exact_incremental, ground)
+        accept.check("A10: DOING entries are not picked", doing_result, ground)
+        accept.check("D20: accounts that read", accounts, ground, kept.log)
+        accept.check("D21: dear tables", load, ground, kept.log)
+        accept.check("D22: names of tenants", tenant_names, ground, kept)
