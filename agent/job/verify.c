@@ -197,11 +197,12 @@ static obv_code run(obv_verify *v, obv_err *err)
 
 obv_code obv_verify_run(const obv_verify_config *cfg, obv_verify_stats *stats, obv_err *err)
 {
-    obv_verify v = {.cfg = cfg, .stats = stats, .prefix_len = strlen(cfg->root.cp.s) + 1};
+    obv_verify v = {.cfg = cfg,
+                    .stats = stats,
+                    .window = obv_native_window_of(cfg->io, OBV_NATIVE_BLOCK_MAX),
+                    .prefix_len = strlen(cfg->root.cp.s) + 1};
     *stats = (obv_verify_stats){0};
-    obv_code code = obv_native_window_init(&v.window, cfg->io, OBV_NATIVE_BLOCK_MAX, err);
-    if (code == OBV_OK)
-        code = run(&v, err);
+    const obv_code code = run(&v, err);
     obv_native_window_fini(&v.window);
     obv_verify_small *s = v.small.items;
     for (size_t i = 0; i < v.small.count; i++)

@@ -93,13 +93,17 @@ typedef struct obv_native_window {
     uint64_t size; /* of the object, as it was listed: what is appended later is not looked at */
     uint64_t at;
     size_t len, cap;
+    size_t room; /* bytes allocated: grows to cap only for objects that need it */
     uint8_t *bytes;
 } obv_native_window;
-/** @p cap bytes of memory: the most that one look can give. */
-OBV_CHECK obv_code obv_native_window_init(obv_native_window *w, const obv_native_io *io, size_t cap, obv_err *err);
+/** @p cap: the most that one look can give, and the most memory it takes. */
+static inline obv_native_window obv_native_window_of(const obv_native_io *io, size_t cap)
+{
+    return (obv_native_window){.io = io, .cap = cap};
+}
 void obv_native_window_fini(obv_native_window *w);
 void obv_native_window_open(obv_native_window *w, const char *key, uint64_t size);
-/** Bytes from @p at: @p want of them, or fewer where the object ends. Valid until the next look. */
+/** Bytes from @p at: @p want of them (at most cap), or fewer where the object ends. Valid until the next look. */
 OBV_CHECK obv_code obv_native_look(obv_native_window *w, uint64_t at, size_t want, obv_span *out, obv_err *err);
 
 /* ---- block streams: meta_file, meta_index_file_<task>, macro_block, macro_block_index */

@@ -10,11 +10,12 @@ enum { STREAM_DATA_VERSION = 1, DATA_VERSION_AT = 4, RESERVED_AT = 12, META_RESE
 
 obv_code obv_native_read(const obv_native_io *io, const char *key, size_t max, obv_buf *out, obv_err *err)
 {
-    enum { STEP = 256 << 10 };
+    enum { FIRST = 8 << 10, STEP = 256 << 10 }; /* most are small */
     const size_t start = out->len;
     for (;;) {
         const size_t have = out->len - start;
-        const size_t want = max - have < STEP ? max - have + 1 : STEP; /* one more shows that there is more */
+        const size_t step = have == 0 ? FIRST : STEP;
+        const size_t want = max - have < step ? max - have + 1 : step; /* one more shows that there is more */
         uint8_t *to = obv_buf_reserve(out, want);
         OBV_TRY(obv_buf_check(out, key, err));
         out->len -= want;
@@ -30,12 +31,6 @@ obv_code obv_native_read(const obv_native_io *io, const char *key, size_t max, o
     }
 }
 
-obv_code obv_native_window_init(obv_native_window *w, const obv_native_io *io, size_t cap, obv_err *err)
-{
-    *w = (obv_native_window){.io = io, .cap = cap, .bytes = malloc(cap)};
-    return w->bytes ? OBV_OK : obv_fail(err, OBV_E_NOMEM, 0, "window of %zu bytes", cap);
-}
-
 void obv_native_window_fini(obv_native_window *w) { free(w->bytes); }
 
 void obv_native_window_open(obv_native_window *w, const char *key, uint64_t size)
@@ -44,6 +39,20 @@ void obv_native_window_open(obv_native_window *w, const char *key, uint64_t size
     w->size = size;
     w->at = 0;
     w->len = 0;
+}
+
+/* Room for what is left of the object, or for cap bytes. */
+static obv_code make_room(obv_native_window *w, uint64_t left, obv_err *err)
+{
+    const size_t need = left < w->cap ? (size_t)left : w->cap;
+    if (need <= w->room)
+        return OBV_OK;
+    uint8_t *grown = realloc(w->bytes, need);
+    if (!grown)
+        return obv_fail(err, OBV_E_NOMEM, 0, "window of %zu bytes", need);
+    w->bytes = grown;
+    w->room = need;
+    return OBV_OK;
 }
 
 obv_code obv_native_look(obv_native_window *w, uint64_t at, size_t want, obv_span *out, obv_err *err)
@@ -57,10 +66,12 @@ obv_code obv_native_look(obv_native_window *w, uint64_t at, size_t want, obv_spa
     }
     if (at + need > w->at + w->len) {
         const size_t keep = (size_t)(w->at + w->len - at);
-        memmove(w->bytes, w->bytes + w->len - keep, keep);
+        OBV_TRY(make_room(w, left, err));
+        if (keep > 0)
+            memmove(w->bytes, w->bytes + w->len - keep, keep);
         w->at = at;
         w->len = keep;
-        const size_t ask = left - keep < w->cap - keep ? (size_t)(left - keep) : w->cap - keep;
+        const size_t ask = left - keep < w->room - keep ? (size_t)(left - keep) : w->room - keep;
         size_t got = 0;
         OBV_TRY(w->io->get(w->io->ctx, w->key, at + keep, w->bytes + keep, ask, &got, err));
         if (got < ask)
@@ -68,7 +79,7 @@ obv_code obv_native_look(obv_native_window *w, uint64_t at, size_t want, obv_spa
                             at + keep + got, w->size);
         w->len += got;
     }
-    *out = (obv_span){w->bytes + (at - w->at), need};
+    *out = (obv_span){need > 0 ? w->bytes + (at - w->at) : w->bytes, need};
     return OBV_OK;
 }
 
