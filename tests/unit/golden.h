@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/span.h"
+#include "golden_count.h"
 #include "test.h"
 
 #include <stdlib.h>
@@ -63,6 +64,7 @@ static inline obv_span golden_vector(const char *name)
 {
     char path[512];
     (void)snprintf(path, sizeof path, "tests/vectors/%s", name);
+    golden_note_file(path);
     return golden_read_path(path);
 }
 
@@ -72,7 +74,7 @@ static inline const char *golden_dir(void)
     static const char *const PLACES[] = {"../shared/golden", "../../shared/golden"};
     const char *env = getenv("OBV_GOLDEN");
     if (env)
-        return env;
+        return access(env, R_OK) == 0 ? env : NULL;
     for (size_t i = 0; i < sizeof PLACES / sizeof *PLACES; i++)
         if (access(PLACES[i], R_OK) == 0)
             return PLACES[i];
@@ -83,6 +85,7 @@ static inline const char *golden_dir(void)
 static inline obv_span golden_file(const char *name)
 {
     char path[512];
+    golden_note_file(name);
     (void)snprintf(path, sizeof path, "%s/%s", golden_dir(), name);
     if (access(path, R_OK) != 0)
         (void)snprintf(path, sizeof path, "%s/%s.zst", golden_dir(), name);

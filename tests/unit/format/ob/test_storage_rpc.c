@@ -2,6 +2,8 @@
 #include "format/ob/storage_rpc.h"
 #include "golden.h"
 
+#include <glob.h>
+
 static const obv_pg_key TABLE_PG = {UINT64_C(1100611139453781), 3, 0};
 
 static obv_span vector(const char *name)
@@ -296,6 +298,30 @@ static void chunks_reassemble_to_metas_and_blocks(void **state)
     obv_buf_fini(&all);
 }
 
+/* Whatever packet is kept: a frame of its own; an answer parses, a request is refused where an answer is due. */
+static void every_kept_packet_is_a_frame(void **state)
+{
+    (void)state;
+    glob_t g;
+    assert_int_equal(glob("tests/vectors/rpc/rpc_*.bin", 0, NULL, &g), 0);
+    for (size_t i = 0; i < g.gl_pathc; i++) {
+        const char *path = g.gl_pathv[i];
+        const obv_span bytes = golden_vector(path + strlen("tests/vectors/"));
+        obv_rpc_frame_kind kind;
+        size_t total = 0;
+        obv_err err = {0};
+        obv_rpc_packet p;
+        assert_code(obv_rpc_frame(bytes, &kind, &total, &err), OBV_OK, &err);
+        assert_int_equal(kind, OBV_FRAME_PACKET);
+        assert_int_equal(total, bytes.len);
+        const bool good = strstr(path, ".resp") && !strstr(path, "err_response_checksum");
+        if ((obv_rpc_packet_parse(bytes, &p, &err) == OBV_OK) != good)
+            fail_msg("%s: %s", path, good ? err.msg : "taken for a good answer");
+    }
+    assert_true(g.gl_pathc > 50);
+    globfree(&g);
+}
+
 static void frames_are_found_in_a_stream_of_bytes(void **state)
 {
     (void)state;
@@ -474,6 +500,7 @@ int main(void)
         cmocka_unit_test(errors_of_the_server_keep_number_and_text),
         cmocka_unit_test(every_packet_is_checked),
         cmocka_unit_test(chunks_reassemble_to_metas_and_blocks),
+        cmocka_unit_test(every_kept_packet_is_a_frame),
         cmocka_unit_test(frames_are_found_in_a_stream_of_bytes),
         cmocka_unit_test(cut_answers_are_refused),
         cmocka_unit_test(absurd_packet_headers_are_refused),
