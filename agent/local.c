@@ -65,6 +65,18 @@ static obv_code print_findings(const obv_agent_config *cfg, const char *uuid, ob
     return worst == OBV_OK ? OBV_OK : obv_fail(err, worst, 0, "%zu checks of the repository failed: see above", bad);
 }
 
+/* The uuid that must be there, "" = any. An agent that runs keeps its journal to itself: then the configuration's. */
+static obv_code known_uuid(const obv_agent_config *cfg, obv_journal *journal, char out[37], obv_err *err)
+{
+    (void)snprintf(out, 37, "%s", cfg->repository.uuid);
+    if (out[0])
+        return OBV_OK;
+    if (journal)
+        return obv_journal_get(journal, OBV_DESTINATION_PINNED, out, 37, err);
+    (void)printf("note         the agent is running: whether it knows this repository, obvault repo check says\n");
+    return OBV_OK;
+}
+
 obv_code obv_local_repo_check(const obv_agent_config *cfg, const obv_local_options *o, obv_err *err)
 {
     OBV_AUTO(close_store) obv_store *store = NULL;
@@ -74,14 +86,19 @@ obv_code obv_local_repo_check(const obv_agent_config *cfg, const obv_local_optio
     char place[160];
     uint32_t caps = 0;
     uint64_t free_bytes = 0;
-    OBV_TRY(open_both(cfg, &store, &journal, err));
+    const obv_code opened = open_both(cfg, &store, &journal, err);
+    if (opened == OBV_E_BUSY && !o->adopt && !store) {
+        const obv_store_config sc = obv_agent_store_config(cfg);
+        OBV_TRY(obv_store_open(&sc, &store, err));
+    } else {
+        OBV_TRY(opened);
+    }
     OBV_TRY(obv_repository_read(store, cfg->cluster.name, cfg->cluster.id, NULL, &r, err));
     print_identity(&r);
     if (o->adopt)
         OBV_TRY(obv_destination_adopt(journal, &r, err));
-    OBV_TRY(obv_journal_get(journal, OBV_DESTINATION_PINNED, pinned, sizeof pinned, err));
-    OBV_TRY(obv_repository_verify(store, cfg->cluster.name, cfg->cluster.id,
-                                  cfg->repository.uuid[0] ? cfg->repository.uuid : pinned, NULL, &r, err));
+    OBV_TRY(known_uuid(cfg, journal, pinned, err));
+    OBV_TRY(obv_repository_verify(store, cfg->cluster.name, cfg->cluster.id, pinned, NULL, &r, err));
     OBV_TRY(obv_store_probe(store, &caps, &free_bytes, place, sizeof place, err));
     (void)printf("storage      %s\nexclusive    %s\nappend       %s\nreplace      %s\n", place,
                  caps & OBV_STORE_CAN_IF_ABSENT ? "yes" : "no", caps & OBV_STORE_CAN_APPEND ? "yes" : "no",
