@@ -166,6 +166,19 @@ obv_code obv_destination_identity(obv_destination *d, obv_repository *out, obv_e
     return code;
 }
 
+/*
+ * "Mounted over" is what a task meets first; the thread that watches knows by then what is there instead, and says so
+ * until that is over.
+ */
+static obv_code known_reason(obv_destination *d, obv_err *why)
+{
+    (void)pthread_mutex_lock(&d->mu);
+    if (d->error.code != OBV_OK && !OBV_IS_RETRYABLE(d->error.code))
+        *why = d->error;
+    (void)pthread_mutex_unlock(&d->mu);
+    return why->code;
+}
+
 obv_code obv_destination_gate(void *ctx, const obv_cancel *c, obv_err *err)
 {
     obv_destination *d = ctx;
@@ -174,7 +187,9 @@ obv_code obv_destination_gate(void *ctx, const obv_cancel *c, obv_err *err)
     if (!s)
         return obv_destination_identity(d, &r, err);
     obv_err why = {0};
-    const obv_code code = verify(d, s, c, &r, &why);
+    obv_code code = verify(d, s, c, &r, &why);
+    if (code == OBV_E_STALE)
+        code = known_reason(d, &why);
     if (code != OBV_E_CANCELLED && code != OBV_E_TIMEOUT) /* those are the caller's own */
         note(d, code, &r, &why);
     if (code != OBV_OK && err)

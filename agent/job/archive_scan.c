@@ -145,9 +145,11 @@ static obv_code scan(window *w, const obv_archive_pg *pg, obv_archive_media *m, 
         if (in.len < OBV_ARCHIVE_BLOCK_HEADER)
             return OBV_OK;
         const bool header_good = obv_archive_block_parse(in, &b, NULL) == OBV_OK;
-        if (header_good && in.len < b.total_len + OBV_ARCHIVE_BLOCK_TAIL)
+        if (header_good && in.len < b.total_len)
             return OBV_OK;
         out->torn_only = false;
+        if (header_good && in.len < b.total_len + OBV_ARCHIVE_BLOCK_TAIL)
+            return OBV_OK; /* readers would take this block, whose bytes nobody has vouched for */
         if (!header_good || !bytes_good(&b, in, out->valid_end))
             return find_later_block(w, out->valid_end + 1, &out->later_block, err);
         OBV_TRY(take_block(pg, m, &b, in, &scratch, err));

@@ -31,6 +31,9 @@ typedef struct obv_coverage {
 OBV_CHECK obv_code obv_archive_coverage(obv_job_ctx *x, int64_t round, uint64_t tenant, obv_coverage *out,
                                         obv_err *err);
 
+/** The agents' reason if the destination refuses the tenant's log and that does not pass by itself; else OBV_OK. */
+OBV_CHECK obv_code obv_archive_refused(obv_job_ctx *x, int64_t round, uint64_t tenant, obv_err *err);
+
 /**
  * Brings the assignment up to the cluster's present state: new and dropped PGs, new tenants, moved leaders.
  * @param leaders look every leader up again, also where the schema is unchanged

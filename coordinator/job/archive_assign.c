@@ -70,6 +70,21 @@ obv_code obv_archive_coverage(obv_job_ctx *x, int64_t round, uint64_t tenant, ob
     return OBV_OK;
 }
 
+obv_code obv_archive_refused(obv_job_ctx *x, int64_t round, uint64_t tenant, obv_err *err)
+{
+    static const obv_code REFUSALS[] = {OBV_E_NO_SPACE, OBV_E_READ_ONLY, OBV_E_DENIED,
+                                        OBV_E_CONFIG,   OBV_E_IO,        OBV_E_NOT_INITIALISED};
+    obv_coverage c;
+    OBV_TRY(obv_archive_coverage(x, round, tenant, &c, err));
+    for (size_t i = 0; i < sizeof REFUSALS / sizeof *REFUSALS; i++) {
+        if (c.why.code != REFUSALS[i])
+            continue;
+        *err = c.why;
+        return obv_wrap(err, "the log is not archived");
+    }
+    return OBV_OK;
+}
+
 /* ---- who archives what */
 
 typedef struct plan {

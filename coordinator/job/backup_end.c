@@ -1,6 +1,7 @@
 #define OBV_LOG_MOD "backup"
 #include "base/fault.h"
 #include "base/log.h"
+#include "job/archive.h"
 #include "job/backup.h"
 #include "job/cancel.h"
 #include "job/checks.h"
@@ -29,6 +30,7 @@ static obv_code take_tenant(void *ctx, const obv_set_tenant *t, obv_err *err)
 /* ---- S */
 
 #define CALM_PAUSE_MS 500
+#define REFUSED_US (20 * OBV_US_PER_S) /* a destination that refuses the log so long does not change its mind */
 
 /* Another pass, or another look, as long as there may be one. */
 static obv_code go_on(obv_job_ctx *x, const obv_set *set, const char *why, obv_err *err)
@@ -205,7 +207,10 @@ static obv_code log_covers(obv_job_ctx *x, const obv_job *job, const obv_set *se
             return obv_fail(err, OBV_E_PRECONDITION, 0,
                             "log archiving of tenant %s is %s and will not reach the set's snapshot", t->v[i].name,
                             obv_round_status_name(r.status));
-        if (obv_ctx_now(x) - job->phase_at > (int64_t)x->cfg->step_s * OBV_US_PER_S)
+        const int64_t waited = obv_ctx_now(x) - job->phase_at;
+        if (waited > REFUSED_US)
+            OBV_TRY(obv_archive_refused(x, set->round, t->v[i].tenant_id, err));
+        if (waited > (int64_t)x->cfg->step_s * OBV_US_PER_S)
             return obv_fail(err, OBV_E_LIMIT, 0,
                             "log archiving of tenant %s did not reach the set's snapshot in %u s: it is %lld s behind",
                             t->v[i].name, x->cfg->step_s,

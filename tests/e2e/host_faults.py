@@ -19,7 +19,7 @@ import harness
 import hostshim
 
 ENDED = ("SUCCESS", "FAILED", "CANCELLED")
-TMPFS = "size=1500m"
+TMPFS = "size=700m"
 
 
 class Backup:
@@ -189,6 +189,7 @@ class HostFaults:
             s.disarm()
             s.clock(0)
         self.no_source_faults()
+        self.site.cli_raw("backup", "cancel")
         with contextlib.suppress(harness.Failure):
             self.all_up()
 
@@ -206,9 +207,13 @@ class HostFaults:
         filler = f"{self.store}/filler"
         self.slow()
         job = self.backup().copying()
-        with open(filler, "wb") as f, contextlib.suppress(OSError):
-            while True:
-                f.write(bytes(1 << 20))
+        with open(filler, "wb") as f:
+            for _ in range(1000):  # others write too
+                space = os.statvfs(self.store)
+                with contextlib.suppress(OSError):
+                    os.posix_fallocate(f.fileno(), f.seek(0, os.SEEK_END), space.f_bavail * space.f_frsize)
+                if space.f_bavail == 0:
+                    break
         try:
             said = self.judge(job, ("FAILED",), (8,), ("No space left",))
         finally:
@@ -268,22 +273,23 @@ class HostFaults:
 
     def other_repository(self):
         s = self.site
-        other = f"{self.store}/other"
-        shutil.copytree(f"{s.dest}/{s.cluster_name}/{s.cluster_id}/incarnation_1/obvault",
-                        f"{other}/{s.cluster_name}/{s.cluster_id}/incarnation_1/obvault")
-        file = f"{other}/{s.cluster_name}/{s.cluster_id}/incarnation_1/obvault/repository.json"
-        with open(file) as f:
-            identity = json.load(f)
-        uuid = "0" + identity["uuid"][1:] if identity["uuid"][0] != "0" else "1" + identity["uuid"][1:]
-        with open(file, "w") as f:
-            json.dump(dict(identity, uuid=uuid), f)
-        subprocess.run(["chown", "-R", f"{harness.UID_OBVAULT}:{harness.UID_OBVAULT}", other], check=True)
+        other, uuid = f"{self.store}/other", "00000000-1111-2222-3333-444444444444"
+        os.makedirs(other)
+        os.chown(other, harness.UID_OBVAULT, harness.UID_OBVAULT)
+        config = s.agent_config(0, repository={"options": [{"key": "root", "value": other}]}, state_dir=s.path("agent1-state", "other"))
+        argv = [f"{s.build}/agent/obvault-agent", "local", "repo", "init", "--config", config, "--uuid", uuid]
+        subprocess.run(["setpriv", f"--reuid={harness.UID_OBVAULT}", f"--regid={harness.UID_OBVAULT}", "--clear-groups", *argv],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        s.agent_config(0)
         self.slow()
         job = self.backup().copying()
         subprocess.run(["mount", "--bind", other, s.dest], check=True)
         try:
-            harness.wait_for("all agents naming the other repository", 20, lambda: all(
-                not a["sees_repository"] and uuid in str(a["repository_error"]) for a in s.cli("agent", "list")["agents"]))
+            try:
+                harness.wait_for("all agents naming the other repository", 20, lambda: all(
+                    not a["sees_repository"] and uuid in str(a["repository_error"]) for a in s.cli("agent", "list")["agents"]))
+            except harness.Failure as e:
+                raise harness.Failure(f"{e}: {s.cli('agent', 'list')['agents']}") from e
             said = self.judge(job, ("FAILED",), (11,), (uuid,))
             start, _ = s.cli_raw("backup", "start")
             written = [f for b, _, files in os.walk(other) for f in files if f != "repository.json"]

@@ -252,6 +252,39 @@ static void tails_that_were_never_synced_are_cut_or_passed_over(void **state)
     }
 }
 
+/* A full disk may cut a block in the offset behind it: readers see the whole payload, so it must not stay. */
+static void a_block_cut_in_its_trailing_offset_goes(void **state)
+{
+    (void)state;
+    kit *k = kit_new();
+    (void)kit_pg(k, 10);
+    random_logs(k, 20, 3000);
+    kit_start(k);
+    (void)kit_wait(k, 1700000000000001);
+    kit_end(k);
+    char dir[400], path[512];
+    kit_path(k, "data", 0, dir, sizeof dir);
+    (void)snprintf(path, sizeof path, "%s/1", dir);
+    obv_buf file = kit_file(path);
+    spoil(k, 0, 1, (long)file.len - 2, NULL, 0);
+    obv_buf_fini(&file);
+    random_logs(k, 20, 3000);
+    kit_start(k);
+    (void)kit_wait(k, 1700000000000002);
+    kit_end(k);
+    file = kit_file(path);
+    size_t at = 0;
+    while (at < file.len) {
+        obv_archive_block b;
+        assert_int_equal(obv_archive_block_parse(obv_span_of(file.data + at, file.len - at), &b, NULL), OBV_OK);
+        at += b.total_len + OBV_ARCHIVE_BLOCK_TAIL;
+    }
+    assert_int_equal(at, file.len);
+    obv_buf_fini(&file);
+    kit_check_all(k);
+    kit_free(k);
+}
+
 static void damage_in_the_middle_is_an_alarm_and_nothing_is_touched(void **state)
 {
     (void)state;
@@ -355,6 +388,7 @@ int main(void)
         cmocka_unit_test(failed_writes_go_on_in_new_files),
         cmocka_unit_test(the_seeded_bug_leaves_a_hole),
 #endif
+        cmocka_unit_test(a_block_cut_in_its_trailing_offset_goes),
         cmocka_unit_test(tails_that_were_never_synced_are_cut_or_passed_over),
         cmocka_unit_test(damage_in_the_middle_is_an_alarm_and_nothing_is_touched),
         cmocka_unit_test(an_id_that_is_taken_ends_an_old_writer),

@@ -206,6 +206,25 @@ static void time_away_counts_for_no_deadline(void **state)
     world_end(&w);
 }
 
+static void a_destination_that_takes_no_log_ends_the_set_with_the_reason(void **state)
+{
+    (void)state;
+    world w;
+    begin(&w);
+    w.settings.step_s = 600; /* not what ends it */
+    w.agents[2].archive_error = OBV_E_NO_SPACE;
+    turns(&w, 1);
+    const obv_job j = world_backup(&w);
+    const obv_job e = ended(&w, &j, 120);
+    assert_int_equal(e.result.code, OBV_E_NO_SPACE);
+    assert_non_null(strstr(e.result.msg, "the log is not archived: append: No space left"));
+    w.agents[2].archive_error = OBV_OK;
+    turns(&w, 1);
+    const obv_job next = world_backup(&w);
+    assert_int_equal(ended(&w, &next, 120).status, OBV_JOB_SUCCESS);
+    world_end(&w);
+}
+
 static void an_upgrade_under_the_copies_fails_the_set(void **state)
 {
     (void)state;
@@ -236,6 +255,7 @@ int main(void)
         cmocka_unit_test(the_agent_s_hint_reaches_the_operator),
         cmocka_unit_test(a_coordinator_that_returns_waits_anew),
         cmocka_unit_test(time_away_counts_for_no_deadline),
+        cmocka_unit_test(a_destination_that_takes_no_log_ends_the_set_with_the_reason),
         cmocka_unit_test(an_upgrade_under_the_copies_fails_the_set),
         cmocka_unit_test(an_io_error_is_tried_again_and_not_for_ever),
     };

@@ -84,6 +84,7 @@ typedef struct world_agent {
     size_t said_count;
     int64_t archive_lag_us; /* checkpoints are this far behind */
     bool interrupted;
+    obv_code archive_error; /* said of every tenant, whose checkpoints then stand still */
     uint64_t fenced_epoch; /* PGs up to this epoch are not archived any more */
     size_t unsampled;      /* so many PGs of each tenant have no checkpoint */
     /* faults */

@@ -212,6 +212,10 @@ static void report_archive(world_agent *a, obv_turn *turn)
         t[k].pgs_sampled = t[k].pgs - (uint32_t)(a->unsampled < t[k].pgs ? a->unsampled : t[k].pgs);
         t[k].round_start_ts_max = a->w->now_us - 60000000;
         t[k].checkpoint_min = t[k].pgs_sampled == t[k].pgs ? a->w->now_us - a->archive_lag_us : 0;
+        if (a->archive_error != OBV_OK) {
+            (void)obv_fail(&t[k].error, a->archive_error, 28, "append: No space left on device");
+            t[k].checkpoint_min = 1;
+        }
         if (t[k].error.code == OBV_E_FENCED)
             t[k].checkpoint_min = 1;
         if (a->interrupted)
