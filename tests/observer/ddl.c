@@ -133,12 +133,22 @@ int ddl_offline(struct host *h, const struct ddl *d)
     return rc;
 }
 
-static json_t *drop_table(struct host *h, uint64_t tenant, uint64_t low)
+/* With delayed drops SQL shows the rows for longer, with a drop_schema_version. */
+static void delay(json_t *t, bool delayed)
+{
+    if (delayed)
+        json_object_set_new(t, "delayed", json_integer(1));
+    else
+        json_object_del(t, "delayed");
+}
+
+static json_t *drop_table(struct host *h, uint64_t tenant, uint64_t low, bool delayed)
 {
     json_t *t = table_get(h, full_id(tenant, low));
     if (!t)
         return ddl_fail(-5019, "no such table");
     struct ddl d = ddl_begin(h, tenant, "drop table", 2);
+    delay(t, delayed);
     mark_table(h, &d, low, t);
     json_decref(t);
     int rc = ddl_commit(h, &d);
@@ -237,7 +247,7 @@ static bool index_forbids(struct host *h, uint64_t tenant, uint64_t low)
     return forbids;
 }
 
-static json_t *partition(struct host *h, uint64_t tenant, uint64_t low, bool add, int64_t pid)
+static json_t *partition(struct host *h, uint64_t tenant, uint64_t low, bool add, int64_t pid, bool delayed)
 {
     json_t *t = table_get(h, full_id(tenant, low)), *parts = json_object_get(t, "partitions"), *v;
     const char *no = NULL;
@@ -254,6 +264,7 @@ static json_t *partition(struct host *h, uint64_t tenant, uint64_t low, bool add
     struct ddl d = ddl_begin(h, tenant, add ? "add partition" : "drop partition", 3);
     size_t i, at = json_array_size(parts);
     int rc = 0;
+    delay(t, delayed);
     if (add) {
         rc = add_partition(h, &d, t, low, &pid);
     } else {
@@ -290,7 +301,7 @@ static json_t *change_group(struct host *h, uint64_t tenant, uint64_t low, uint6
     return ddl_done(ddl_commit(h, &d), &d, NULL);
 }
 
-static json_t *drop_tablegroup(struct host *h, uint64_t tenant, uint64_t group)
+static json_t *drop_tablegroup(struct host *h, uint64_t tenant, uint64_t group, bool delayed)
 {
     json_t *g = table_get(h, full_id(tenant, group));
     if (!g)
@@ -303,6 +314,7 @@ static json_t *drop_tablegroup(struct host *h, uint64_t tenant, uint64_t group)
         return ddl_fail(-4615, "tablegroup is not empty");
     }
     struct ddl d = ddl_begin(h, tenant, "drop tablegroup", 21);
+    delay(g, delayed);
     json_object_set_new(g, "is_deleted", json_integer(1));
     d.tablegroups = json_array();
     json_array_append_new(d.tablegroups, g);
@@ -333,6 +345,17 @@ static json_t *new_table(struct host *h, uint64_t tenant, const json_t *req)
                           (json_int_t)jint(j, "schema_version", 0));
     json_decref(j);
     return a;
+}
+
+/* A user's view: a row of the schema without partitions. */
+static json_t *new_view(struct host *h, uint64_t tenant, const json_t *req)
+{
+    uint64_t low = next_id(h, tenant, FIRST_USER_TABLE, FIRST_INDEX);
+    char name[64];
+    snprintf(name, sizeof name, "v%" PRIu64, low);
+    struct ddl d = ddl_begin(h, tenant, "create view", 4);
+    json_array_append_new(d.tables, table_json(low, jstr(req, "name", name), 4, C_NONE));
+    return ddl_done(low ? ddl_commit(h, &d) : -4013, &d, json_pack("{s:I}", "table_id", (json_int_t)low));
 }
 
 static json_t *new_tablegroup(struct host *h, uint64_t tenant, const json_t *req)
@@ -369,16 +392,19 @@ static bool pinned(struct host *h, uint64_t tenant, const char *op, const json_t
 static json_t *one_ddl(struct host *h, uint64_t tenant, const char *op, const json_t *req)
 {
     uint64_t table = (uint64_t)jint(req, "table", 0), group = (uint64_t)jint(req, "tablegroup", 0);
+    bool delayed = json_is_true(json_object_get(req, "delayed"));
     if (!strcmp(op, "create_table"))
         return new_table(h, tenant, req);
+    if (!strcmp(op, "create_view"))
+        return new_view(h, tenant, req);
     if (!strcmp(op, "create_tablegroup"))
         return new_tablegroup(h, tenant, req);
     if (!strcmp(op, "drop_table"))
-        return drop_table(h, tenant, table);
+        return drop_table(h, tenant, table, delayed);
     if (!strcmp(op, "truncate"))
         return truncate_table(h, tenant, table);
     if (!strcmp(op, "add_partition") || !strcmp(op, "drop_partition"))
-        return partition(h, tenant, table, op[0] == 'a', jint(req, "partition", 0));
+        return partition(h, tenant, table, op[0] == 'a', jint(req, "partition", 0), delayed);
     if (!strcmp(op, "create_index"))
         return create_index(h, tenant, table, 0);
     if (!strcmp(op, "drop_index"))
@@ -388,7 +414,7 @@ static json_t *one_ddl(struct host *h, uint64_t tenant, const char *op, const js
     if (!strcmp(op, "tablegroup_leave"))
         return change_group(h, tenant, table, 0);
     if (!strcmp(op, "drop_tablegroup"))
-        return drop_tablegroup(h, tenant, group);
+        return drop_tablegroup(h, tenant, group, delayed);
     return ddl_fail(-4002, "unknown ddl op");
 }
 

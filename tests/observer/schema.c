@@ -123,7 +123,7 @@ static int64_t inner_pg(struct host *h, uint64_t tenant, uint32_t low, int64_t v
     return pg_create(h, &s);
 }
 
-static void sys_table_row(struct host *h, uint64_t tenant, uint32_t low)
+static void sys_table_row(struct host *h, uint64_t tenant, uint32_t low, int type)
 {
     char name[64];
     snprintf(name, sizeof name,
@@ -131,14 +131,17 @@ static void sys_table_row(struct host *h, uint64_t tenant, uint32_t low)
              : low == ST_TABLEGROUPS ? "__all_tablegroup_history"
              : low == ST_DDL         ? "__all_ddl_operation"
              : low == 183            ? "__all_tenant_meta_table"
+             : type == 2             ? "__all_virtual_of_%u"
+             : type == 1             ? "gv$of_%u"
                                      : "__all_inner_%u",
              low);
     catalog_exec(h,
                  "INSERT OR REPLACE INTO __all_virtual_table (tenant_id, table_id, table_name, table_type, "
                  "data_table_id, tablegroup_id, index_type, "
                  "index_status, part_level, part_num, sub_part_num, binding, schema_version, drop_schema_version) "
-                 "VALUES (?, ?, ?, 0, -1, -1, 0, 2, 0, 1, 0, 0, ?, -1)",
-                 "iisi", (int64_t)tenant, (int64_t)full_id(tenant, low), name, h->shm->last_schema_version);
+                 "VALUES (?, ?, ?, ?, -1, -1, 0, 2, 0, 1, 0, 0, ?, -1)",
+                 "iisii", (int64_t)tenant, (int64_t)full_id(tenant, low), name, (int64_t)type,
+                 h->shm->last_schema_version);
 }
 
 int tenant_sys_pgs(struct host *h, uint64_t tenant, int64_t version, int64_t snapshot)
@@ -163,7 +166,9 @@ int tenant_sys_pgs(struct host *h, uint64_t tenant, int64_t version, int64_t sna
             rc = -4000;
     catalog_begin(h);
     for (size_t i = 0; i < n; i++)
-        sys_table_row(h, tenant, ids[i]);
+        sys_table_row(h, tenant, ids[i], 0);
+    sys_table_row(h, tenant, 10001, 2); /* a virtual table and a system view: no partition of theirs is stored */
+    sys_table_row(h, tenant, 20001, 1);
     return catalog_end(h) ? -4000 : rc;
 }
 
@@ -225,14 +230,27 @@ json_t *table_get(struct host *h, uint64_t table_id)
 
 static int64_t jint(const json_t *o, const char *k) { return json_integer_value(json_object_get(o, k)); }
 
-/* The partitions of a table, or of a tablegroup under its own id, as both keep them in the same table. */
+/* Rows of something dropped go at once, or stay for a while and say by drop_schema_version that they are dead. */
+static void retire(struct host *h, const char *table, const char *id_column, uint64_t tenant, int64_t id,
+                   const json_t *t)
+{
+    bool stay = jint(t, "delayed") != 0;
+    char *sql = stay ? xasprintf("UPDATE %s SET drop_schema_version = ? WHERE tenant_id = ? AND %s = ? AND "
+                                 "drop_schema_version = -1",
+                                 table, id_column)
+                     : xasprintf("DELETE FROM %s WHERE ? IS NOT NULL AND tenant_id = ? AND %s = ?", table, id_column);
+    catalog_exec(h, sql, "iii", jint(t, "schema_version"), (int64_t)tenant, id);
+    free(sql);
+}
+
+/* The partitions of a table, or of a tablegroup under its own id, as both keep them in the same table. part_idx counts
+ * the living ones, part_id never changes. */
 static void publish_parts(struct host *h, uint64_t tenant, int64_t id, const json_t *t, bool bound)
 {
     int level = (int)jint(t, "part_level");
-    int64_t version = jint(t, "schema_version");
-    catalog_exec(h, "DELETE FROM __all_virtual_part WHERE tenant_id = ? AND table_id = ?", "ii", (int64_t)tenant, id);
-    catalog_exec(h, "DELETE FROM __all_virtual_sub_part WHERE tenant_id = ? AND table_id = ?", "ii", (int64_t)tenant,
-                 id);
+    int64_t version = jint(t, "schema_version"), idx = -1, last = -1, sub_idx = 0;
+    retire(h, "__all_virtual_part", "table_id", tenant, id, t);
+    retire(h, "__all_virtual_sub_part", "table_id", tenant, id, t);
     if (jint(t, "is_deleted") || !level)
         return;
     size_t i;
@@ -240,19 +258,22 @@ static void publish_parts(struct host *h, uint64_t tenant, int64_t id, const jso
     json_array_foreach(json_object_get(t, "partitions"), i, v)
     {
         int64_t pid = json_integer_value(v), part = level == 2 ? (pid >> 32) & 0xfffffff : pid, sub = pid & 0xfffffff;
+        sub_idx = part == last ? sub_idx + 1 : 0;
+        idx += part != last;
+        last = part;
         catalog_exec(h,
-                     "INSERT OR IGNORE INTO __all_virtual_part (tenant_id, table_id, part_id, schema_version, "
+                     "INSERT OR REPLACE INTO __all_virtual_part (tenant_id, table_id, part_id, schema_version, "
                      "sub_part_num, status, part_idx, "
                      "mapping_pg_part_id, drop_schema_version) VALUES (?, ?, ?, ?, ?, 0, ?, ?, -1)",
-                     "iiiiiii", (int64_t)tenant, id, part, version, level == 2 ? jint(t, "sub_part_num") : 0, part,
+                     "iiiiiii", (int64_t)tenant, id, part, version, level == 2 ? jint(t, "sub_part_num") : 0, idx,
                      bound ? part : -1);
         if (level == 2)
             catalog_exec(
                 h,
-                "INSERT OR IGNORE INTO __all_virtual_sub_part (tenant_id, table_id, part_id, sub_part_id, "
+                "INSERT OR REPLACE INTO __all_virtual_sub_part (tenant_id, table_id, part_id, sub_part_id, "
                 "schema_version, status, "
                 "sub_part_idx, mapping_pg_sub_part_id, drop_schema_version) VALUES (?, ?, ?, ?, ?, 0, ?, -1, -1)",
-                "iiiiii", (int64_t)tenant, id, part, sub, version, sub);
+                "iiiiii", (int64_t)tenant, id, part, sub, version, sub_idx);
     }
 }
 
@@ -261,8 +282,7 @@ void table_publish(struct host *h, uint64_t tenant, json_t *t)
     int64_t id = (int64_t)full_id(tenant, (uint64_t)jint(t, "table_id")), version = jint(t, "schema_version");
     bool deleted = jint(t, "is_deleted") != 0;
     if (deleted) {
-        catalog_exec(h, "DELETE FROM __all_virtual_table WHERE tenant_id = ? AND table_id = ?", "ii", (int64_t)tenant,
-                     id);
+        retire(h, "__all_virtual_table", "table_id", tenant, id, t);
         catalog_exec(h, "DELETE FROM so_table WHERE table_id = ?", "i", id);
     } else {
         int64_t data = jint(t, "data_table_id"), tg = jint(t, "tablegroup_id");
@@ -290,8 +310,7 @@ void tablegroup_publish(struct host *h, uint64_t tenant, const json_t *t)
     int64_t id = (int64_t)full_id(tenant, (uint64_t)jint(t, "tablegroup_id"));
     char *text = json_dumps(t, JSON_COMPACT);
     if (jint(t, "is_deleted")) {
-        catalog_exec(h, "DELETE FROM __all_virtual_tablegroup WHERE tenant_id = ? AND tablegroup_id = ?", "ii",
-                     (int64_t)tenant, id);
+        retire(h, "__all_virtual_tablegroup", "tablegroup_id", tenant, id, t);
         catalog_exec(h, "DELETE FROM so_table WHERE table_id = ?", "i", id);
     } else {
         catalog_exec(h, "INSERT OR REPLACE INTO so_table (tenant_id, table_id, info) VALUES (?, ?, ?)", "iis",

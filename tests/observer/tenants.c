@@ -76,6 +76,13 @@ json_t *tenant_verb(struct host *h, const json_t *req)
         rc = catalog_end(h);
     } else if (!strcmp(op, "recycle")) {
         rc = catalog_exec(h, "UPDATE __all_tenant SET in_recyclebin = 1 WHERE tenant_id = ?", "i", (int64_t)tenant);
+    } else if (!strcmp(op, "zones")) { /* as __all_tenant may have them: empty, too */
+        catalog_begin(h);
+        catalog_exec(h,
+                     "UPDATE __all_tenant SET primary_zone = ?, locality = coalesce(?, locality) WHERE tenant_id = ?",
+                     "ssi", jstr(req, "primary_zone", ""), jstr(req, "locality", NULL), (int64_t)tenant);
+        history(h, (int64_t)tenant, version, false);
+        rc = catalog_end(h);
     } else if (!strcmp(op, "status")) {
         rc = catalog_exec(h, "UPDATE __all_tenant SET status = ? WHERE tenant_id = ?", "si",
                           jstr(req, "value", "TENANT_STATUS_NORMAL"), (int64_t)tenant);

@@ -79,6 +79,27 @@ def index_life(b, table):
     return key, time.monotonic()
 
 
+def rows_of_the_dead(b):
+    """Delayed drops stay visible with a drop_schema_version; views have no partition; part_idx is not part_id."""
+    table = ddl(b, "create_table", partitions=3)["table_id"]
+    view = ddl(b, "create_view")["table_id"]
+    group = ddl(b, "create_tablegroup", partitions=1, tables=0)["tablegroup_id"]
+    v = [ddl(b, "drop_partition", table=table, partition=1, delayed=True)["schema_version"]]
+    c = b.sql()
+    parts = f"SELECT part_id, part_idx, drop_schema_version FROM __all_virtual_part WHERE tenant_id = {TENANT} AND table_id = {TENANT << 40 | table} ORDER BY part_id"
+    assert c.query(parts) == [(0, 0, -1), (1, 1, v[0]), (2, 1, -1)], c.query(parts)
+    v.append(ddl(b, "drop_table", table=table, delayed=True)["schema_version"])
+    v.append(ddl(b, "drop_tablegroup", tablegroup=group, delayed=True)["schema_version"])
+    assert [x[2] for x in c.query(parts)] == [v[1], v[0], v[1]]
+    one = "SELECT drop_schema_version FROM {} WHERE tenant_id = %d AND {} = %d" % (TENANT, TENANT << 40 | table)
+    assert c.query(one.format("__all_virtual_table", "table_id")) == [(v[1],)]
+    assert c.query(one.replace(str(TENANT << 40 | table), str(TENANT << 40 | group)).format("__all_virtual_tablegroup", "tablegroup_id")) == [(v[2],)]
+    types = c.query(f"SELECT table_type FROM __all_virtual_table WHERE tenant_id = {TENANT} AND table_id IN ({TENANT << 40 | view}, {TENANT << 40 | 10001}, {TENANT << 40 | 20001}) ORDER BY table_type")
+    assert types == [(1,), (2,), (4,)]
+    c.close()
+    ddl(b, "drop_table", table=view)
+
+
 def truncated(b, table):
     name = f"{TENANT << 40 | table}/0"
     at = b.now()
@@ -195,6 +216,7 @@ def main():
         b.ctl("major_merge")
         groups(b)
         global_index(b)
+        rows_of_the_dead(b)
         end = time.monotonic() + 10  # an index waits for the transactions that are older
         while [tables(b)[i] for i in extra] != [2, 2]:
             assert time.monotonic() < end
