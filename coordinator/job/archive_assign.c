@@ -92,7 +92,8 @@ typedef struct plan {
     const obv_round *round;
     obv_live_agent *agents;
     size_t agent_count;
-    uint64_t epoch; /* one new epoch serves all changes of one run */
+    uint64_t epoch;     /* one new epoch serves all changes of one run */
+    int64_t cluster_us; /* the cluster's clock after the last list */
     char touched[OBV_AGENTS_MAX][OBV_AGENT_ID_MAX];
     size_t touched_count;
 } plan;
@@ -215,8 +216,7 @@ static obv_code reconcile(plan *p, obv_round_tenant *t, const obv_pgs *list, int
         const bool gone = list && !obv_pgs_contain(list, &row->key);
         if (gone && row->dropped_at == 0) {
             /* a drop takes effect some time after the schema version that it got, and before now */
-            const int64_t now = obv_ctx_now(p->x);
-            row->dropped_at = schema > now ? schema : now;
+            row->dropped_at = schema > p->cluster_us ? schema : p->cluster_us;
             OBV_TRY(obv_archive_pg_save(p->x->s, row, err));
         } else if (list && !gone && row->dropped_at) {
             row->dropped_at = 0; /* it was hidden, not dropped */
@@ -277,6 +277,10 @@ static obv_code assign_tenant(plan *p, obv_cluster *c, const obv_tenant *tenant,
     if (is_new) {
         int64_t ignored = 0;
         OBV_TRY(obv_names_refresh(p->x, c, &ignored, err));
+    }
+    if (relist) { /* behind the list */
+        int64_t trip = 0;
+        OBV_TRY(c->ops->now(c, &p->cluster_us, &trip, err));
     }
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(p->x->s, &tx, err));

@@ -76,9 +76,11 @@ obv_code obv_backup_close(obv_job_ctx *x, obv_cluster *c, const obv_job *job, ob
         set->closing_at = obv_ctx_now(x);
         OBV_TRY(obv_set_save(x->s, set, err));
     }
-    /* S first, the schema afterwards: what the schema shows then holds at S */
-    int64_t snapshot = obv_ctx_now(x);
+    /* S first, the schema afterwards: what the schema shows then holds at S. It is a time of the cluster's: this host's
+     * clock may be wrong. */
+    int64_t snapshot = 0, trip = 0;
     bool more = false;
+    OBV_TRY(c->ops->now(c, &snapshot, &trip, err));
     OBV_TRY(review(x, c, job, set, &t, &more, err));
     if (more)
         return OBV_OK;

@@ -225,6 +225,26 @@ static void a_destination_that_takes_no_log_ends_the_set_with_the_reason(void **
     world_end(&w);
 }
 
+/* The snapshot is a time of the cluster, also when the coordinator's clock is an hour late. */
+static void a_wrong_clock_of_the_coordinator_moves_no_snapshot(void **state)
+{
+    (void)state;
+    world w;
+    obv_set set;
+    obv_err err = {0};
+    const int64_t off = 3600 * OBV_US_PER_S;
+    begin(&w);
+    w.cluster.clock_off_us = off;
+    for (size_t a = 0; a < WORLD_HOSTS; a++)
+        w.agents[a].archive_lag_us = -off; /* checkpoints are the cluster's too */
+    const int64_t before = w.now_us + off;
+    const obv_job j = world_backup(&w);
+    assert_int_equal(ended(&w, &j, 120).status, OBV_JOB_SUCCESS);
+    assert_int_equal(obv_set_get(w.state, now(&w, &j).ref, &set, &err), OBV_OK);
+    assert_in_range(set.snapshot, before, w.now_us + off);
+    world_end(&w);
+}
+
 static void an_upgrade_under_the_copies_fails_the_set(void **state)
 {
     (void)state;
@@ -256,6 +276,7 @@ int main(void)
         cmocka_unit_test(a_coordinator_that_returns_waits_anew),
         cmocka_unit_test(time_away_counts_for_no_deadline),
         cmocka_unit_test(a_destination_that_takes_no_log_ends_the_set_with_the_reason),
+        cmocka_unit_test(a_wrong_clock_of_the_coordinator_moves_no_snapshot),
         cmocka_unit_test(an_upgrade_under_the_copies_fails_the_set),
         cmocka_unit_test(an_io_error_is_tried_again_and_not_for_ever),
     };
