@@ -21,7 +21,7 @@
 #define TX_PARTS 8
 #define TX_LOCKS 64
 #define ROW_LOCKS 65536u
-#define PG_PARTS 8      /* members that a PG ever had */
+#define PG_PARTS 16     /* members that a PG ever had */
 #define PART_INDEXES 16 /* the table and the indexes that it ever had */
 #define BUS_SEG (64ll << 20)
 #define SNAP_MAX 10 /* restore points per tenant */

@@ -328,15 +328,19 @@ static void reserve_ids(const struct loading *l)
 {
     const struct {
         uint64_t first, end;
-    } RANGES[] = {{FIRST_USER_TABLE, FIRST_INDEX}, {FIRST_INDEX, 1u << 20}};
+        const json_t *from;
+        const char *field;
+    } RANGES[] = {{FIRST_USER_TABLE, FIRST_INDEX, l->tables, "table_id"},
+                  {FIRST_INDEX, 1u << 20, l->tables, "table_id"},
+                  {FIRST_GROUP, 1u << 20, l->groups, "tablegroup_id"}};
     for (size_t k = 0; k < sizeof RANGES / sizeof *RANGES; k++) {
         uint64_t next = RANGES[k].first;
         const char *id;
         json_t *t;
         char name[64], value[32];
-        json_object_foreach(l->tables, id, t)
+        json_object_foreach((json_t *)(uintptr_t)RANGES[k].from, id, t)
         {
-            uint64_t low = (uint64_t)jint(t, "table_id");
+            uint64_t low = (uint64_t)jint(t, RANGES[k].field) & ~(uint64_t)TG_BIT;
             if (low >= next && low < RANGES[k].end)
                 next = low + 1;
         }

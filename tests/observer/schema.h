@@ -13,6 +13,8 @@
 #define N_FILLER 12u
 #define FIRST_USER_TABLE 50001u
 #define FIRST_INDEX 60001u
+#define FIRST_GROUP                                                                                                    \
+    1001u /* beside TG_BIT; below it lie the sys tables, whose trans partitions would have the same id */
 
 bool table_is_private(uint64_t low);
 static inline uint64_t full_id(uint64_t tenant, uint64_t low) { return tenant << 40 | low; }

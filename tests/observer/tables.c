@@ -191,7 +191,7 @@ int pg_add_part(struct host *h, uint32_t pg, const struct pg_spec *s, int64_t sc
 
 int64_t tablegroup_create(struct host *h, uint64_t tenant, const char *name, int parts, int tables, bool binding)
 {
-    uint64_t low = TG_BIT | next_id(h, tenant, 1, 1u << 20);
+    uint64_t low = TG_BIT | next_id(h, tenant, FIRST_GROUP, 1u << 20);
     struct ddl d = {.tenant = tenant, .version = schema_next_version(h), .what = "create tablegroup", .op = 20};
     int rc = 0;
     for (int a = 0; binding && a < parts && !rc; a++) {
