@@ -115,6 +115,7 @@ obv_code obv_local_verify(const obv_agent_config *cfg, const obv_local_options *
     obv_native_store native;
     obv_verify_config vc = {.depth = o->lists_only ? OBV_VERIFY_LISTS : OBV_VERIFY_DEEP,
                             .set_id = o->set_id,
+                            .uuid = cfg->repository.uuid,
                             .fn = o->json ? print_json : print_text};
     const int64_t began = obv_mono_ns();
     OBV_TRY(obv_media_root_init(&vc.root, cfg->cluster.name, (int64_t)cfg->cluster.id, err));

@@ -42,7 +42,8 @@ typedef struct obv_verify_config {
     const obv_native_io *io;
     obv_media_root root;
     enum obv_verify_depth depth;
-    int64_t set_id; /* 0: all. Else only this set, with the info files; the log archive is left out */
+    int64_t set_id;   /* 0: all. Else only this set, with the info files; the log archive is left out */
+    const char *uuid; /* of the repository that must be there; NULL or "": any, or a tree without identity */
     const obv_cancel *cancel;
     obv_verify_fn *fn;
     void *ctx;

@@ -139,6 +139,27 @@ obv_code obv_verify_info_bytes(const obv_native_name *n, obv_span file, bool our
     return OBV_OK;
 }
 
+/* The identity is the one that the caller expects. */
+static obv_code check_expected(obv_verify *v, obv_err *err)
+{
+    if (!v->cfg->uuid || !v->cfg->uuid[0])
+        return OBV_OK;
+    obv_path key = v->cfg->root.cp;
+    obv_path_add(&key, "obvault/repository.json");
+    if (!obv_verify_find(v, key.s)) {
+        obv_verify_say(v, OBV_VERIFY_MISSING, key.s, -1, "this agent is configured for repository %s", v->cfg->uuid);
+        return OBV_OK;
+    }
+    OBV_AUTO(obv_buf_fini) obv_buf file = obv_buf_heap(OBV_INFO_FILE_MAX + (1u << 20));
+    obv_repository r;
+    bool ok = false;
+    OBV_TRY(obv_verify_read(v, key.s, OBV_INFO_FILE_MAX, &file, &ok, err));
+    if (ok && obv_repository_parse(obv_buf_span(&file), &r, NULL) == OBV_OK && strcmp(r.uuid, v->cfg->uuid) != 0)
+        obv_verify_say(v, OBV_VERIFY_INCONSISTENT, key.s, -1, "repository %s, this agent is configured for %s", r.uuid,
+                       v->cfg->uuid);
+    return OBV_OK;
+}
+
 obv_code obv_verify_own(const char *name, obv_span file, obv_err *err)
 {
     obv_repository r;
@@ -178,5 +199,5 @@ obv_code obv_verify_infos(obv_verify *v, obv_err *err)
         if (k != OBV_NATIVE_META_FILE && k != OBV_NATIVE_META_INDEX && k != OBV_NATIVE_MERGED_INDEX)
             OBV_TRY(check_small(v, &s[i], err));
     }
-    return OBV_OK;
+    return check_expected(v, err);
 }

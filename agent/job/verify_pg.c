@@ -160,10 +160,9 @@ static void check_tables(const obv_vpg *p, bool deep)
     const obv_vpg_table *t = p->tables.items;
     for (size_t i = 0; i < p->facts.tables.count; i++) {
         const bool minor = is_minor(p, &m[i].key);
-        const obv_vpg_table *found = NULL;
-        for (size_t k = 0; k < p->tables.count; k++)
-            if (t[k].minor == minor && t[k].m == &m[i])
-                found = &t[k];
+        const obv_vpg_table *found = m[i].listed ? &t[m[i].listed - 1] : NULL;
+        if (found && found->minor != minor)
+            found = NULL; /* on the wrong side, where no reader looks for it */
         obv_path key;
         index_key(p, minor, found ? found->pass : 0, &key);
         if (!found) {

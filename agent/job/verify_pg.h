@@ -45,8 +45,9 @@ typedef struct obv_vpg {
     obv_verify_array order;       /* obv_vpg_entry *, sorted by file and offset */
     obv_verify_pg_facts facts;
     bool has_facts;
-    bool index_known[2]; /* major, minor: every index file of the side could be read */
-    obv_err err;         /* of a visitor */
+    const obv_native_name *home; /* of the older set that the last old block lay in */
+    bool index_known[2];         /* major, minor: every index file of the side could be read */
+    obv_err err;                 /* of a visitor */
 } obv_vpg;
 
 /** False: minor data of another task than the merged index names, or anything of a PG that is not listed. */

@@ -144,15 +144,24 @@ obv_code obv_vpg_read_blocks(obv_vpg *p, const obv_vpg_file *f, obv_err *err)
     return OBV_OK;
 }
 
+/* The folder of an older set of the tenant. */
+static const obv_native_name *find_home(obv_vpg *p, int64_t set_id)
+{
+    if (p->home && p->home->set_id == set_id)
+        return p->home;
+    const obv_verify_small *s = p->v->small.items;
+    p->home = NULL;
+    for (size_t i = 0; i < p->v->small.count && !p->home; i++)
+        if (s[i].name.kind == OBV_NATIVE_SINGLE_SET && s[i].name.tenant == p->s->id.tenant_id &&
+            s[i].name.set_id == set_id)
+            p->home = &s[i].name;
+    return p->home;
+}
+
 /* A block that an older set holds. */
 static obv_code read_old_block(obv_vpg *p, obv_vpg_entry *e, obv_err *err)
 {
-    const obv_verify_small *s = p->v->small.items;
-    const obv_native_name *home = NULL;
-    for (size_t i = 0; i < p->v->small.count; i++)
-        if (s[i].name.kind == OBV_NATIVE_SINGLE_SET && s[i].name.tenant == p->s->id.tenant_id &&
-            s[i].name.set_id == e->e.set_id)
-            home = &s[i].name;
+    const obv_native_name *home = find_home(p, e->e.set_id);
     if (!home) {
         obv_verify_say(p->v, OBV_VERIFY_MISSING, p->dir.s, -1,
                        "block %" PRIu64 " lies in set %" PRId64 ", which is not there", e->e.index, e->e.set_id);

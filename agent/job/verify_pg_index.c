@@ -9,15 +9,6 @@ typedef struct index_visit {
     bool keep; /* its entries count */
 } index_visit;
 
-static const obv_verify_table *find_meta(const obv_vpg *p, const obv_table_key *k)
-{
-    const obv_verify_table *t = p->facts.tables.items;
-    for (size_t i = 0; i < p->facts.tables.count; i++)
-        if (obv_table_key_equal(&t[i].key, k))
-            return &t[i];
-    return NULL;
-}
-
 static int on_table(void *ctx, const obv_table_key *key, obv_span bytes, uint64_t total)
 {
     (void)bytes;
@@ -25,11 +16,10 @@ static int on_table(void *ctx, const obv_table_key *key, obv_span bytes, uint64_
     obv_vpg *p = iv->p;
     if (!iv->keep)
         return 0;
-    const obv_vpg_table *old = p->tables.items;
-    for (size_t i = 0; i < p->tables.count; i++)
-        if (old[i].minor == iv->f->name.minor && obv_table_key_equal(&old[i].key, key))
-            obv_verify_say(p->v, OBV_VERIFY_INCONSISTENT, iv->f->key, -1,
-                           "table %" PRIu64 " of type %d is listed twice", key->table_id, key->type);
+    obv_verify_table *m = obv_verify_find_table(&p->facts, key);
+    if (m && m->listed)
+        obv_verify_say(p->v, OBV_VERIFY_INCONSISTENT, iv->f->key, -1, "table %" PRIu64 " of type %d is listed twice",
+                       key->table_id, key->type);
     obv_vpg_table *t = obv_verify_add(&p->tables, sizeof *t, &p->err);
     if (!t)
         return 1;
@@ -37,8 +27,10 @@ static int on_table(void *ctx, const obv_table_key *key, obv_span bytes, uint64_
                          .minor = iv->f->name.minor,
                          .total = total,
                          .first = p->entries.count,
-                         .m = find_meta(p, key),
+                         .m = m,
                          .pass = iv->f->name.number};
+    if (m)
+        m->listed = p->tables.count;
     return 0;
 }
 

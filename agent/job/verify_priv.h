@@ -121,14 +121,17 @@ typedef struct obv_verify_table {
     uint64_t blocks, row_count, occupy_size; /* of the sstable meta */
     uint64_t data_blocks;
     int64_t data_checksum;
+    size_t listed; /* for the PG's check: 1 + which table of the index files it is, 0: none */
 } obv_verify_table;
 typedef struct obv_verify_pg_facts {
-    obv_verify_array tables; /* obv_verify_table */
+    obv_verify_array tables; /* obv_verify_table, sorted for obv_verify_find_table */
     size_t partitions;       /* without the trans partition */
     obv_clog_info clog;
 } obv_verify_pg_facts;
 /** Walks a record; what breaks a rule is reported for @p where. OBV_E_CORRUPT when it cannot be walked. */
 OBV_CHECK obv_code obv_verify_record(obv_verify *v, const obv_verify_set *s, const obv_pg_key *key, obv_span body,
                                      const char *where, int64_t at, obv_verify_pg_facts *out, obv_err *err);
+/** The line of exactly that key, NULL if there is none. */
+obv_verify_table *obv_verify_find_table(const obv_verify_pg_facts *f, const obv_table_key *key);
 
 #endif

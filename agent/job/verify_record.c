@@ -99,6 +99,33 @@ static obv_code add_table(obv_verify_pg_facts *f, const obv_sstable_meta *m, con
     return OBV_OK;
 }
 
+static int by_key(const void *x, const void *y)
+{
+    const obv_table_key *a = &((const obv_verify_table *)x)->key;
+    const obv_table_key *b = &((const obv_verify_table *)y)->key;
+    const uint64_t words[][2] = {
+        {a->table_id, b->table_id},
+        {(uint64_t)a->type, (uint64_t)b->type},
+        {(uint64_t)a->versions.snapshot_version, (uint64_t)b->versions.snapshot_version},
+        {(uint64_t)a->versions.base_version, (uint64_t)b->versions.base_version},
+        {(uint64_t)a->versions.multi_version_start, (uint64_t)b->versions.multi_version_start},
+        {(uint64_t)a->version, (uint64_t)b->version},
+        {(uint64_t)a->log_ts.start, (uint64_t)b->log_ts.start},
+        {(uint64_t)a->log_ts.end, (uint64_t)b->log_ts.end},
+        {(uint64_t)a->log_ts.max, (uint64_t)b->log_ts.max},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (words[i][0] != words[i][1])
+            return words[i][0] < words[i][1] ? -1 : 1;
+    return obv_pg_key_cmp(&a->pkey, &b->pkey);
+}
+
+obv_verify_table *obv_verify_find_table(const obv_verify_pg_facts *f, const obv_table_key *key)
+{
+    const obv_verify_table want = {.key = *key};
+    return f->tables.count ? bsearch(&want, f->tables.items, f->tables.count, sizeof want, by_key) : NULL;
+}
+
 obv_code obv_verify_record(obv_verify *v, const obv_verify_set *s, const obv_pg_key *key, obv_span body,
                            const char *where, int64_t at, obv_verify_pg_facts *out, obv_err *err)
 {
@@ -134,5 +161,7 @@ obv_code obv_verify_record(obv_verify *v, const obv_verify_set *s, const obv_pg_
         check_order(&r, out, from);
     }
     check_end(&r);
+    if (out->tables.count > 1)
+        qsort(out->tables.items, out->tables.count, sizeof(obv_verify_table), by_key);
     return OBV_OK;
 }

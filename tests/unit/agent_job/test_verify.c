@@ -226,6 +226,32 @@ static void a_dropped_pg_leaves_its_files_over(void **state)
     assert_string_equal(t->first_object, VT_SET "/single_backup_set_info"); /* whose sums are now wrong */
 }
 
+static void blocks_of_an_older_set_are_followed(void **state)
+{
+    struct vt *t = *state;
+    vt_add_incremental(t);
+    t->print = true;
+    assert_int_equal(vt_verify(t), 0);
+    assert_int_equal(t->stats.sets, 2);
+    t->print = false;
+    struct vt_file *f = vt_find(t, MAJOR_BLOCKS);
+    const struct vt_file good = *f;
+    /* the full's block is another one now: good by itself, not what the incremental's index says */
+    obv_buf other = obv_buf_heap(1 << 20);
+    obv_put_span(&other,
+                 obv_buf_span(&vt_find(t, VT_SET "/data/1100611139453781/3/minor_data/0/macro_block_1.0")->bytes));
+    f->bytes = other;
+    obv_err err = {0};
+    assert_code(vt_verify_as(t, OBV_VERIFY_DEEP, 2, &err), OBV_OK, &err);
+    assert_int_equal(t->first.class, OBV_VERIFY_DAMAGED);
+    assert_string_equal(t->first_object, MAJOR_BLOCKS);
+    obv_buf_fini(&other);
+    f->bytes = good.bytes;
+    vt_remove(t, VT_SET "/single_backup_set_info");
+    assert_code(vt_verify_as(t, OBV_VERIFY_DEEP, 2, &err), OBV_OK, &err);
+    assert_true(t->stats.found[OBV_VERIFY_MISSING] >= 2); /* the set's file, and each block of its that is needed */
+}
+
 /* ---- log */
 
 static void a_missing_data_file_is_a_gap(void **state)
@@ -324,6 +350,7 @@ int main(void)
         T(names_of_no_rule_are_unlisted),
         T(a_pg_that_is_listed_and_not_there_is_found),
         T(a_dropped_pg_leaves_its_files_over),
+        T(blocks_of_an_older_set_are_followed),
         T(a_missing_data_file_is_a_gap),
         T(duplicates_of_a_late_writer_hurt_nobody),
         T(log_of_another_pg_is_found),

@@ -37,6 +37,9 @@ struct vt {
     obv_media_root root;
     obv_set_id set;
     obv_native_io io;
+    obv_set_file_info sets[2]; /* as listed */
+    obv_backup_info infos[2];
+    size_t listed;
     /* what the last run found */
     obv_verify_stats stats;
     obv_verify_finding first; /* the first that is no leftover */
@@ -99,6 +102,17 @@ static inline obv_code vt_list(void *ctx, const char *prefix, obv_native_list_fn
 }
 
 /* ---- a set */
+
+/* A file of the set at hand. */
+static inline obv_buf *vt_of_set(struct vt *t, bool inc, const char *name)
+{
+    obv_path path;
+    if (inc)
+        obv_path_inc_file(&t->root, &t->set, name, &path);
+    else
+        obv_path_set_file(&t->root, &t->set, name, &path);
+    return vt_new(t, path.s);
+}
 
 struct vt_block {
     const char *name;
@@ -282,14 +296,17 @@ static inline void vt_side_files(struct vt *t, size_t pg, bool minor, const stru
     obv_put_table_key(&key, &table);
     obv_buf *to = vt_new(t, index.s);
     assert_code(obv_macro_index_table(&w, obv_buf_span(&key), s->count, to, &err), OBV_OK, &err);
-    obv_buf *blocks = s->count ? vt_new(t, data.s) : NULL;
+    /* an incremental finds its majors in the full */
+    const bool reused = !minor && t->set.full_set_id != t->set.set_id;
+    OBV_AUTO(obv_buf_fini) obv_buf nowhere = obv_buf_heap(16 << 20);
+    obv_buf *blocks = reused ? &nowhere : s->count ? vt_new(t, data.s) : NULL;
     for (size_t i = 0; i < s->count; i++) {
         OBV_AUTO(obv_buf_fini) obv_buf tail = obv_buf_heap(1 << 16);
         obv_macro_frame frame;
         obv_macro_entry e = {.index = i,
                              .data_version = s->blocks[i].parsed.data_version,
                              .data_seq = s->blocks[i].parsed.data_seq,
-                             .set_id = 1,
+                             .set_id = reused ? t->set.full_set_id : t->set.set_id,
                              .offset = blocks->len};
         assert_code(obv_macro_frame_make(s->blocks[i].meta, s->blocks[i].data, blocks, &tail, &frame, &err), OBV_OK,
                     &err);
@@ -298,7 +315,7 @@ static inline void vt_side_files(struct vt *t, size_t pg, bool minor, const stru
         e.len = frame.total;
         assert_code(obv_macro_index_entry(&w, &e, to, &err), OBV_OK, &err);
     }
-    if (blocks)
+    if (blocks && !reused)
         obv_put_end_mark(blocks);
     assert_code(obv_macro_index_end(&w, to, &err), OBV_OK, &err);
     obv_macro_index_writer_fini(&w);
@@ -338,8 +355,8 @@ static inline void vt_pgs(struct vt *t)
     static const char *const MINORS[] = {"minor", NULL};
     obv_meta_files files = obv_meta_files_of(0);
     obv_meta_index entries[2];
-    obv_buf *meta = vt_new(t, VT_SET "/backup_1/meta_file_0");
-    obv_buf *index = vt_new(t, VT_SET "/backup_1/meta_index_file_0");
+    obv_buf *meta = vt_of_set(t, true, "meta_file_0");
+    obv_buf *index = vt_of_set(t, true, "meta_index_file_0");
     obv_err err = {0};
     for (size_t pg = 0; pg < 2; pg++) {
         const obv_pg_key k = vt_pg(pg);
@@ -355,18 +372,54 @@ static inline void vt_pgs(struct vt *t)
     }
     assert_code(obv_meta_files_end(&files, meta, index, &err), OBV_OK, &err);
     obv_meta_files_fini(&files);
-    assert_code(obv_put_merged_meta_index(vt_new(t, VT_SET "/backup_1/meta_index_file"), entries, 2, &err), OBV_OK,
-                &err);
+    assert_code(obv_put_merged_meta_index(vt_of_set(t, true, "meta_index_file"), entries, 2, &err), OBV_OK, &err);
     const obv_pg_key keys[2] = {vt_pg(0), vt_pg(1)};
-    assert_code(obv_put_pg_list(vt_new(t, VT_SET "/backup_1/sys_pg_list"), &keys[0], 1, &err), OBV_OK, &err);
-    assert_code(obv_put_pg_list(vt_new(t, VT_SET "/backup_1/normal_pg_list"), &keys[1], 1, &err), OBV_OK, &err);
+    assert_code(obv_put_pg_list(vt_of_set(t, true, "sys_pg_list"), &keys[0], 1, &err), OBV_OK, &err);
+    assert_code(obv_put_pg_list(vt_of_set(t, true, "normal_pg_list"), &keys[1], 1, &err), OBV_OK, &err);
+}
+
+/* The lists of sets with one entry more than before. */
+static inline void vt_listed(struct vt *t, const obv_set_file_info *e)
+{
+    obv_err err = {0};
+    static const char *const LISTS[] = {VT_CP "/1001/data/tenant_backup_set_file_info",
+                                        VT_CP "/cluster_backup_set_file_info"};
+    static const char *const INFOS[] = {VT_CP "/1001/data/tenant_data_backup_info", VT_CP "/cluster_data_backup_info"};
+    assert_true(t->listed < 2);
+    t->infos[t->listed] = (obv_backup_info){.full_set_id = t->set.full_set_id,
+                                            .set_id = e->set_id,
+                                            .data_version = 7,
+                                            .snapshot_version = VT_S,
+                                            .schema_version = VT_SCHEMA,
+                                            .frozen_snapshot_version = 90,
+                                            .frozen_schema_version = 80,
+                                            .prev_full_set_id = e->prev_full_set_id,
+                                            .prev_set_id = e->prev_set_id,
+                                            .prev_data_version = e->prev_data_version,
+                                            .compatible = OBV_COMPATIBLE_V4,
+                                            .cluster_version = INT64_C(0x300010005),
+                                            .backup_type = e->backup_type,
+                                            .status = OBV_EXTERN_SUCCESS,
+                                            .date = e->date};
+    t->sets[t->listed++] = *e;
+    for (size_t i = 0; i < 2; i++) {
+        if (t->listed > 1) {
+            vt_remove(t, LISTS[i]);
+            vt_remove(t, INFOS[i]);
+        }
+        for (size_t k = 0; k < t->listed; k++)
+            t->sets[k].tenant_id = i == 0 ? VT_TENANT : 1;
+        assert_code(obv_put_set_file_infos(vt_new(t, LISTS[i]), t->sets, t->listed, &err), OBV_OK, &err);
+        assert_code(obv_put_backup_infos(vt_new(t, INFOS[i]), t->infos, t->listed, &err), OBV_OK, &err);
+    }
 }
 
 static inline void vt_set_infos(struct vt *t)
 {
     obv_err err = {0};
+    const bool full = t->set.full_set_id == t->set.set_id;
     obv_set_file_info e = {.tenant_id = VT_TENANT,
-                           .set_id = 1,
+                           .set_id = t->set.set_id,
                            .incarnation = 1,
                            .snapshot_version = VT_S,
                            .pg_count = 2,
@@ -379,7 +432,10 @@ static inline void vt_set_infos(struct vt *t)
                            .end_time = 1100000,
                            .compatible = OBV_COMPATIBLE_V4,
                            .cluster_version = UINT64_C(0x300010005),
-                           .backup_type = OBV_BACKUP_FULL,
+                           .backup_type = full ? OBV_BACKUP_FULL : OBV_BACKUP_INCREMENTAL,
+                           .prev_full_set_id = full ? 0 : 1,
+                           .prev_set_id = full ? 0 : 1,
+                           .prev_data_version = full ? 0 : 7,
                            .status = OBV_SET_SUCCESS,
                            .cluster_id = 7,
                            .backup_dest = "file:///backup",
@@ -388,27 +444,10 @@ static inline void vt_set_infos(struct vt *t)
                            .partition_count = 2,
                            .finish_partition_count = 2,
                            .start_replay_log_ts = VT_SUBMIT,
-                           .date = 20261125};
-    assert_code(obv_put_set_file_infos(vt_new(t, VT_SET "/single_backup_set_info"), &e, 1, &err), OBV_OK, &err);
-    assert_code(obv_put_set_file_infos(vt_new(t, VT_CP "/1001/data/tenant_backup_set_file_info"), &e, 1, &err), OBV_OK,
-                &err);
-    e.tenant_id = 1;
-    assert_code(obv_put_set_file_infos(vt_new(t, VT_CP "/cluster_backup_set_file_info"), &e, 1, &err), OBV_OK, &err);
-    const obv_backup_info i = {.full_set_id = 1,
-                               .set_id = 1,
-                               .data_version = 7,
-                               .snapshot_version = VT_S,
-                               .schema_version = VT_SCHEMA,
-                               .frozen_snapshot_version = 90,
-                               .frozen_schema_version = 80,
-                               .compatible = OBV_COMPATIBLE_V4,
-                               .cluster_version = INT64_C(0x300010005),
-                               .backup_type = OBV_BACKUP_FULL,
-                               .status = OBV_EXTERN_SUCCESS,
-                               .date = 20261125};
-    assert_code(obv_put_backup_infos(vt_new(t, VT_CP "/1001/data/tenant_data_backup_info"), &i, 1, &err), OBV_OK, &err);
-    assert_code(obv_put_backup_infos(vt_new(t, VT_CP "/cluster_data_backup_info"), &i, 1, &err), OBV_OK, &err);
-    const obv_set_info s = {.set_id = 1,
+                           .date = t->set.date};
+    assert_code(obv_put_set_file_infos(vt_of_set(t, false, "single_backup_set_info"), &e, 1, &err), OBV_OK, &err);
+    vt_listed(t, &e);
+    const obv_set_info s = {.set_id = t->set.set_id,
                             .snapshot_version = VT_S,
                             .compatible = OBV_COMPATIBLE_V4,
                             .pg_count = 2,
@@ -417,16 +456,20 @@ static inline void vt_set_infos(struct vt *t)
                             .output_bytes = 200,
                             .cluster_version = UINT64_C(0x300010005),
                             .compress_type = 1};
-    assert_code(obv_put_set_infos(vt_new(t, VT_SET "/backup_set_info"), &s, 1, &err), OBV_OK, &err);
-    static obv_tenant_locality l = {.tenant_id = VT_TENANT,
-                                    .set_id = 1,
-                                    .snapshot_version = VT_S,
-                                    .tenant_name = "shop",
-                                    .locality = "FULL{1}@z1",
-                                    .primary_zone = "z1"};
-    assert_code(obv_put_tenant_locality(vt_new(t, VT_SET "/backup_1/tenant_locality_info"), &l, &err), OBV_OK, &err);
-    assert_code(obv_put_tenant_diagnose(vt_new(t, VT_SET "/backup_1/tenant_diagnose_info"), "text", &err), OBV_OK,
-                &err);
+    assert_code(obv_put_set_infos(vt_of_set(t, false, "backup_set_info"), &s, 1, &err), OBV_OK, &err);
+    const obv_tenant_locality fields = {.tenant_id = VT_TENANT,
+                                        .set_id = t->set.set_id,
+                                        .snapshot_version = VT_S,
+                                        .tenant_name = "shop",
+                                        .locality = "FULL{1}@z1",
+                                        .primary_zone = "z1"};
+    assert_code(obv_put_tenant_locality(vt_of_set(t, true, "tenant_locality_info"), &fields, &err), OBV_OK, &err);
+    assert_code(obv_put_tenant_diagnose(vt_of_set(t, true, "tenant_diagnose_info"), "text", &err), OBV_OK, &err);
+}
+
+static inline void vt_tenants(struct vt *t)
+{
+    obv_err err = {0};
     const obv_tenant_info ti = {.tenant_id = VT_TENANT, .tenant_name = "shop", .snapshot_version = VT_S};
     assert_code(obv_put_tenant_infos(vt_new(t, VT_CP "/tenant_info"), &ti, 1, &err), OBV_OK, &err);
     const obv_tenant_name name = {.name = "shop", .tenant_id = VT_TENANT, .timestamp = 100};
@@ -592,11 +635,20 @@ static inline struct vt *vt_make(void)
     struct vt *t = vt_empty();
     vt_pgs(t);
     vt_set_infos(t);
+    vt_tenants(t);
     vt_log(t, 0);
     vt_log(t, 1);
     vt_rounds(t);
     vt_identity(t);
     return t;
+}
+
+/* An incremental whose majors lie in set 1. */
+static inline void vt_add_incremental(struct vt *t)
+{
+    t->set = (obv_set_id){.tenant_id = VT_TENANT, .set_id = 2, .full_set_id = 1, .date = 20261126};
+    vt_pgs(t);
+    vt_set_infos(t);
 }
 
 static inline void vt_free(struct vt *t)
