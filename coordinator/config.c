@@ -63,6 +63,16 @@ static const obv_config_field BACKUP[] = {
                    "how often a set copies what DDL has changed meanwhile, before it fails"),
     OBV_CONFIG_U32("closing_s", __typeof__(((obv_coordinator_config *)0)->backup), closing_s, 3600, 10, 604800,
                    "how long it does so at most"),
+    OBV_CONFIG_U32("pin_max_s", __typeof__(((obv_coordinator_config *)0)->backup), pin_max_s, 14400, 60, 604800,
+                   "pins are taken back after this, even while a set is being made"),
+    OBV_CONFIG_LAST,
+};
+static const obv_config_field PIN[] = {
+    OBV_CONFIG_STR("tenant", obv_pin_config, tenant, OBV_CONFIG_REQUIRED, NULL, "name of the tenant"),
+    OBV_CONFIG_STR("user", obv_pin_config, user, OBV_CONFIG_REQUIRED, NULL, "user@tenant with ALTER SYSTEM"),
+    OBV_CONFIG_STR("password_file", obv_pin_config, password_file, 0, "", "file with the password"),
+    OBV_CONFIG_U32("undo_retention_s", obv_pin_config, undo_retention_s, 3600, 1, 604800,
+                   "versions of this age are kept while the tenant is backed up"),
     OBV_CONFIG_LAST,
 };
 const obv_config_field OBV_COORDINATOR_CONFIG[] = {
@@ -81,6 +91,8 @@ const obv_config_field OBV_COORDINATOR_CONFIG[] = {
     OBV_CONFIG_SECTION("repository", obv_coordinator_config, repository, REPOSITORY, "the destination"),
     OBV_CONFIG_SECTION("archive", obv_coordinator_config, archive, ARCHIVE, "log archiving"),
     OBV_CONFIG_SECTION("backup", obv_coordinator_config, backup, BACKUP, "data backup"),
+    OBV_CONFIG_LIST("pins", obv_coordinator_config, pins, pin_count, PIN, OBV_PINS_MAX,
+                    "tenants that keep older versions while they are backed up"),
     OBV_CONFIG_LAST,
 };
 
@@ -108,7 +120,10 @@ static obv_code check(const obv_coordinator_config *c, obv_settings *s, obv_err 
                         .per_agent = c->backup.per_agent,
                         .step_s = c->backup.step_s,
                         .passes_max = c->backup.passes_max,
-                        .closing_s = c->backup.closing_s};
+                        .closing_s = c->backup.closing_s,
+                        .pins = c->pin_settings,
+                        .pin_count = c->pin_count,
+                        .pin_max_s = c->backup.pin_max_s};
     for (size_t i = 0; i < sizeof COMPRESSORS / sizeof *COMPRESSORS; i++)
         if (strcmp(c->archive.compressor, COMPRESSORS[i].name) == 0)
             s->compressor = COMPRESSORS[i].number;
@@ -133,6 +148,10 @@ static obv_code check(const obv_coordinator_config *c, obv_settings *s, obv_err 
     if (c->listen_local[0] && strncmp(c->listen_local, "unix:", 5) != 0)
         return obv_fail(err, OBV_E_CONFIG, 0, "listen_local: unix:/path");
     OBV_TRY(check_endpoints("source", c->source.endpoints, c->source.endpoint_count, err));
+    for (uint32_t i = 0; i < c->pin_count; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (strcmp(c->pins[i].tenant, c->pins[k].tenant) == 0)
+                return obv_fail(err, OBV_E_CONFIG, 0, "pins: tenant %.80s is named twice", c->pins[i].tenant);
     for (uint32_t i = 0; i < c->target_count; i++) {
         OBV_TRY(check_endpoints(c->targets[i].name, c->targets[i].endpoints, c->targets[i].endpoint_count, err));
         for (uint32_t k = 0; k < i; k++)
@@ -146,6 +165,8 @@ obv_code obv_coordinator_config_load(const char *path, obv_coordinator_config *o
                                      obv_err *err)
 {
     OBV_TRY(obv_config_load(path, OBV_COORDINATOR_CONFIG, out, sizeof *out, err));
+    for (uint32_t i = 0; i < out->pin_count; i++)
+        out->pin_settings[i] = (obv_pin_setting){out->pins[i].tenant, out->pins[i].undo_retention_s};
     const obv_code code = check(out, settings, err);
     if (code != OBV_OK) {
         (void)obv_wrap(err, "%s", path);

@@ -5,12 +5,19 @@
 #include "base/config.h"
 #include "job/context.h"
 
+#define OBV_PINS_MAX 64u
+
 typedef struct obv_cluster_config {
     char *name;
     char **endpoints; /* host:SQL port */
     uint32_t endpoint_count;
     char *user, *password_file;
 } obv_cluster_config;
+
+typedef struct obv_pin_config {
+    char *tenant, *user, *password_file;
+    uint32_t undo_retention_s;
+} obv_pin_config;
 
 typedef struct obv_coordinator_config {
     char *listen;       /* host:port */
@@ -38,8 +45,11 @@ typedef struct obv_coordinator_config {
         char *compressor;
     } archive;
     struct {
-        uint32_t batch_pgs, per_agent, step_s, passes_max, closing_s;
+        uint32_t batch_pgs, per_agent, step_s, passes_max, closing_s, pin_max_s;
     } backup;
+    obv_pin_config *pins;
+    uint32_t pin_count;
+    obv_pin_setting pin_settings[OBV_PINS_MAX]; /* of pins */
 } obv_coordinator_config;
 
 extern const obv_config_field OBV_COORDINATOR_CONFIG[];

@@ -7,6 +7,7 @@ typedef struct handles {
     const obv_coordinator_config *cfg;
     obv_cluster *source;
     obv_cluster **targets; /* one a configured target */
+    obv_cluster *pins[OBV_PINS_MAX];
 } handles;
 
 static obv_code open_cluster(char **endpoints, uint32_t n, const char *user, const char *password_file,
@@ -45,6 +46,22 @@ static obv_code target(void *ctx, const char *name, obv_cluster **out, obv_err *
     return obv_fail(err, OBV_E_INVAL, 0, "the configuration has no target %.60s", name);
 }
 
+static obv_code pin(void *ctx, const char *tenant, obv_cluster **out, obv_err *err)
+{
+    handles *h = ctx;
+    for (uint32_t i = 0; i < h->cfg->pin_count; i++) {
+        const obv_pin_config *p = &h->cfg->pins[i];
+        if (strcmp(p->tenant, tenant) != 0)
+            continue;
+        if (!h->pins[i])
+            OBV_TRY(open_cluster(h->cfg->source.endpoints, h->cfg->source.endpoint_count, p->user, p->password_file,
+                                 &h->pins[i], err));
+        *out = h->pins[i];
+        return OBV_OK;
+    }
+    return obv_fail(err, OBV_E_NOT_FOUND, 0, "the configuration has no pin of tenant %.80s", tenant);
+}
+
 obv_code obv_handles_new(void *config, obv_clusters *out, obv_err *err)
 {
     const obv_coordinator_config *cfg = config;
@@ -56,7 +73,7 @@ obv_code obv_handles_new(void *config, obv_clusters *out, obv_err *err)
         return obv_fail(err, OBV_E_NOMEM, 0, "cluster handles");
     }
     *h = (handles){.cfg = cfg, .targets = targets};
-    *out = (obv_clusters){.source = source, .target = target, .ctx = h};
+    *out = (obv_clusters){.source = source, .target = target, .pin = pin, .ctx = h};
     return OBV_OK;
 }
 
@@ -70,6 +87,9 @@ void obv_handles_free(void *p)
     for (uint32_t i = 0; i < h->cfg->target_count; i++)
         if (h->targets[i])
             h->targets[i]->ops->close(h->targets[i]);
+    for (uint32_t i = 0; i < h->cfg->pin_count; i++)
+        if (h->pins[i])
+            h->pins[i]->ops->close(h->pins[i]);
     free(h->targets);
     free(h);
 }

@@ -60,6 +60,9 @@
     X("coordinator.backup_prepared", "coordinator/job/backup.c: the set is recorded, nothing is stored")               \
     X("coordinator.backup_scheduled", "coordinator/job/backup.c: the set's first entries are stored")                  \
     X("coordinator.files_queued", "coordinator/job/files.c: files of a step are queued, no agent has them")            \
+    X("coordinator.pin_given_back", "coordinator/job/pin.c: a tenant's variable is as before, the pin recorded still") \
+    X("coordinator.pin_recorded", "coordinator/job/pin.c: a pin is recorded, the tenant's variable as before")         \
+    X("coordinator.pin_taken", "coordinator/job/pin.c: a tenant's variable is raised")                                 \
     X("coordinator.repo_init", "coordinator/job/repo_init.c: the identity is made up, not stored")                     \
     X("coordinator.restore_issue", "coordinator/job/restore.c: about to issue the restore")                            \
     X("coordinator.restore_issued", "coordinator/job/restore.c: the restore is issued, not recorded")                  \
@@ -68,6 +71,7 @@
 
 #define OBV_FAULT_BUGS(X)                                                                                              \
     X("bug.a10_doing_result_0", "coordinator/job/backup_files.c: the entry of a running set has result 0")             \
+    X("bug.a1_pin_left", "coordinator/job/pin.c: a tenant's variable is not set back")                                 \
     X("bug.a2_until_equals_s", "coordinator/job/window.c: the set's snapshot itself is offered and restored")          \
     X("bug.a3a_position_not_compared", "agent/source/observer_pg.c: the later position goes with the earlier sstables")\
     X("bug.a3a_trans_not_compared", "agent/source/observer_choice.c: transaction states behind the position are taken")  \

@@ -125,6 +125,8 @@ typedef struct obv_cluster_ops {
     obv_code (*pgs)(obv_cluster *c, uint64_t tenant, obv_pgs *out, obv_contents *contents, obv_err *err);
     obv_code (*replicas)(obv_cluster *c, uint64_t tenant, obv_replicas *out, obv_err *err);
     obv_code (*uses_gts)(obv_cluster *c, uint64_t tenant, bool *out, obv_err *err);
+    /** The tenant's undo_retention, s. */
+    obv_code (*undo_retention)(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err);
     /** base_backup_version of a restored tenant, 0 if none. */
     obv_code (*base_version)(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err);
     /** Is OceanBase's own archiving stopped? */

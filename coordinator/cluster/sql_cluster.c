@@ -336,6 +336,18 @@ static obv_code uses_gts(obv_cluster *c, uint64_t tenant, bool *out, obv_err *er
     return OBV_OK;
 }
 
+static obv_code undo_retention(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err)
+{
+    bool found = false;
+    OBV_TRY(sql_number(c, out, &found, err,
+                       "SELECT value FROM oceanbase.__all_virtual_sys_variable WHERE tenant_id = %llu AND"
+                       " name = 'undo_retention'",
+                       (unsigned long long)tenant));
+    return found ? OBV_OK
+                 : obv_fail(err, OBV_E_UNAVAILABLE, 0, "cluster: undo_retention of tenant %llu is not to be seen",
+                            (unsigned long long)tenant);
+}
+
 static obv_code base_version(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err)
 {
     bool found = false;
@@ -403,6 +415,7 @@ obv_code obv_sql_cluster_new(const obv_endpoint *endpoints, size_t n, const char
         .pgs = sql_pgs,
         .replicas = sql_replicas,
         .uses_gts = uses_gts,
+        .undo_retention = undo_retention,
         .base_version = base_version,
         .own_archive_stopped = own_archive_stopped,
         .rights = sql_rights,

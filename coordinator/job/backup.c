@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "job/checks.h"
 #include "job/names.h"
+#include "job/pin.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,20 @@ static obv_code prepare_tenant(obv_job_ctx *x, obv_cluster *c, const obv_job *jo
     return OBV_OK;
 }
 
+/* A set without a tenant is as good as one with it only if somebody knows. */
+static obv_code tell_left_out(obv_job_ctx *x, obv_cluster *c, const obv_job *job, obv_err *err)
+{
+    OBV_AUTO(obv_tenants_fini) obv_tenants all = {0};
+    OBV_TRY(c->ops->tenants(c, &all, err));
+    for (size_t i = 0; i < all.n; i++)
+        if (!all.v[i].normal)
+            OBV_TRY(obv_event_add(x->s, job->id, obv_ctx_now(x), err,
+                                  "tenant %s is left out: it is being created, restored or dropped, or in the recycle"
+                                  " bin",
+                                  all.v[i].name));
+    return OBV_OK;
+}
+
 static obv_code prepare(obv_job_ctx *x, obv_cluster *c, const obv_job *job, obv_err *err)
 {
     obv_identity id;
@@ -115,6 +130,7 @@ static obv_code prepare(obv_job_ctx *x, obv_cluster *c, const obv_job *job, obv_
         return OBV_OK;
     }
     OBV_TRY(obv_check_tenants(c, &tenants, err));
+    OBV_TRY(tell_left_out(x, c, job, err));
     prepared p = {.set = {.status = OBV_SET_RUNNING,
                           .data_version = merge.data_version,
                           .snapshot = now,
@@ -127,6 +143,8 @@ static obv_code prepare(obv_job_ctx *x, obv_cluster *c, const obv_job *job, obv_
     if (!t)
         return obv_fail(err, OBV_E_NOMEM, 0, "backup");
     p.t = t;
+    /* first of all: setting a variable is a change of the tenant's schema */
+    OBV_TRY(obv_pins_take(x, c, job, &tenants, err));
     for (size_t i = 0; i < tenants.n; i++)
         OBV_TRY(prepare_tenant(x, c, job, &r, &tenants.v[i], &p, err));
     if (p.n == 0)

@@ -12,6 +12,11 @@
 #include "cluster/cluster.h"
 #include "format/media/paths.h"
 
+typedef struct obv_pin_setting { /* a tenant whose versions are kept while it is backed up (docs/decisions/0009) */
+    const char *tenant;
+    uint32_t undo_retention_s;
+} obv_pin_setting;
+
 typedef struct obv_settings {
     char uri[1025]; /* of the repository, as OBServers see it: file:///path */
     char profile[16];
@@ -27,6 +32,9 @@ typedef struct obv_settings {
     uint32_t step_s;       /* a step that agents do must end within this */
     uint32_t passes_max;   /* of a set, to close it over DDL */
     uint32_t closing_s;    /* the same: longest time from the first pass's end on */
+    const obv_pin_setting *pins;
+    uint32_t pin_count;
+    uint32_t pin_max_s; /* a pin is taken back after this, even while its set is being made */
 } obv_settings;
 
 typedef struct obv_job_ctx obv_job_ctx;
@@ -34,6 +42,8 @@ typedef struct obv_job_ctx obv_job_ctx;
 typedef struct obv_clusters {
     obv_code (*source)(void *ctx, obv_cluster **out, obv_err *err);
     obv_code (*target)(void *ctx, const char *name, obv_cluster **out, obv_err *err);
+    /** The source as the account sees it that may SET GLOBAL in this tenant. OBV_E_NOT_FOUND: none is configured. */
+    obv_code (*pin)(void *ctx, const char *tenant, obv_cluster **out, obv_err *err);
     void *ctx;
 } obv_clusters;
 
@@ -51,6 +61,7 @@ struct obv_job_ctx {
         char id[32];
         int64_t since_us; /* every step since then ended with an error that may pass */
     } troubles[64];
+    int64_t pins_ns;  /* pins are looked after no sooner than this */
     obv_board *board; /* of checks; NULL: none */
     void *memory;     /* of the machine, between steps; may be lost at any time */
     void (*memory_free)(void *memory);

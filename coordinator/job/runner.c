@@ -6,6 +6,7 @@
 #include "job/archive.h"
 #include "job/backup.h"
 #include "job/cancel.h"
+#include "job/pin.h"
 #include "job/repo_init.h"
 #include "job/restore.h"
 
@@ -148,6 +149,8 @@ obv_code obv_runner_pass(obv_job_ctx *x, obv_job_kind kind, uint32_t *again_ms, 
     obv_job *jobs = calloc(JOBS_MAX, sizeof *jobs);
     size_t n = 0;
     *again_ms = 5000;
+    if (kind == OBV_JOB_BACKUP)
+        obv_pins_look(x);
     obv_code code = jobs ? obv_job_running(x->s, kind, jobs, JOBS_MAX, &n, err) : obv_fail(err, OBV_E_NOMEM, 0, "jobs");
     for (size_t i = 0; i < n && code == OBV_OK; i++) {
         uint32_t ms = jobs[i].cancel ? 0 : pause_left(x, jobs[i].id);

@@ -40,7 +40,7 @@ static bool pieces_for(const obv_window_set *s, const obv_window_piece *p, size_
 
 /*
  * OceanBase takes UNTIL == S for a restore of the snapshot alone and reads no log at all, but our copies end before S:
- * what lies between would be lost (docs/decisions/0007).
+ * what lies between would be lost (docs/decisions/0008).
  */
 static int64_t first_time(const obv_window_set *s)
 {

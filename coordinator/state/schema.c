@@ -95,5 +95,9 @@ static const char V3[] = "ALTER TABLE sets ADD COLUMN passes INTEGER NOT NULL DE
                          " owner INTEGER NOT NULL, id INTEGER NOT NULL,"
                          " PRIMARY KEY (set_id, tenant_id, owner, id)) WITHOUT ROWID;";
 
-const char *const OBV_STATE_MIGRATIONS[] = {V1, V2, V3};
+/* Variables of tenants that hold while a set is made, and what they were. */
+static const char V4[] = "CREATE TABLE pins (tenant_id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, job_id TEXT NOT NULL,"
+                         " before INTEGER NOT NULL, value INTEGER NOT NULL, until INTEGER NOT NULL);";
+
+const char *const OBV_STATE_MIGRATIONS[] = {V1, V2, V3, V4};
 const size_t OBV_STATE_MIGRATION_COUNT = sizeof OBV_STATE_MIGRATIONS / sizeof *OBV_STATE_MIGRATIONS;

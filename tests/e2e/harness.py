@@ -312,7 +312,7 @@ class Site:
             "backup": {"batch_pgs": 8, "per_agent": 1},
         }
         for key, value in over.items():
-            conf[key].update(value)
+            conf[key] = {**conf[key], **value} if isinstance(value, dict) else value
         return self.write(self.path("conf", "coordinator.yaml"), yaml(conf))
 
     def agent_config(self, i, **over):

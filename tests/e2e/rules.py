@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -35,15 +36,17 @@ class Ground:
         s = self.site
         self.bugs("")
         s.prepare()
-        s.start_source(ilog_freeze_us=300000, minor_compact_minis=12)
+        pin = {"user": "obv_pin", "tenant": s.tenant_name(TENANT), "password": harness.PASSWORD, "rights": ["SUPER"]}
+        s.write(s.accounts(), json.dumps({"accounts": [*harness.ACCOUNTS, pin]}))
+        s.start_source(ilog_freeze_us=300000, minor_compact_minis=1000)
         self.ctl("layout", tenants=[TENANT])
         self.ctl("load", tenant=TENANT, bytes=2 << 20, tables=2, partitions=3, compressor="mix", index=True, seed=self.seed)
         self.ctl("load", tenant=TENANT, bytes=1 << 19, tables=2, partitions=2, tablegroup=True, seed=self.seed + 1)
         self.table = max(t for t in self.user_tables())
         self.ctl("workload", op="start", rate=200, tenants=[TENANT], seed=self.seed, long_pct=25, keys=2000)
-        env = {"OBV_BUG": f"@{self.bug_file}"}
-        s.start_coordinator(extra_env=env)
-        s.start_agents(extra_env=env)
+        self.env = {"OBV_BUG": f"@{self.bug_file}"}
+        s.start_coordinator(extra_env=self.env)
+        s.start_agents(extra_env=self.env)
         self.ctl("minor_freeze", force=True)  # no archive begins with a PG's first log
         s.cli("repo", "init")
         s.cli("archive", "start", "--wait", timeout=120)
@@ -188,7 +191,10 @@ class Unsettled:
         self.thread = threading.Thread(target=self.run)
 
     def run(self):
+        key = 910000
         while not self.stop.wait(0.4):
+            key += 1
+            self.ground.ctl("insert", tenant=TENANT, table=self.ground.table, partition=0, key=key, value="under the copy")
             self.ground.ctl("minor_freeze", force=True)
 
     def __enter__(self):
@@ -446,10 +452,7 @@ class Pause:
 
     def __init__(self, ground, ms):
         self.file = ground.site.fault_files["coordinator"]
-        with open(self.file, "w") as f:
-            f.write(f"coordinator.backup_scheduled sleep:{ms} 1\n")
-        if ground.site.root_user:
-            os.chown(self.file, harness.UID_OBVAULT, harness.UID_OBVAULT)
+        arm(ground, f"coordinator.backup_scheduled sleep:{ms} 1")
 
     def wait(self):
         harness.wait_for("the set's first entries", 60, lambda: os.path.exists(self.file + ".fired"), step=0.05)
@@ -572,6 +575,70 @@ def load(ground, log):
 DEAR_MAX = 6  # lists of the first pass and of a closing pass, replicas once, and what archiving asks in the meantime
 
 
+# ---- A1: versions that a tenant keeps for its backup
+def pinned(ground):
+    """The variable is raised while a set is made and set back, also after a kill; with the bug it stays raised."""
+    g, bug, wanted = ground, "bug.a1_pin_left", 600
+    pins = [{"tenant": g.site.tenant_name(TENANT), "user": f"obv_pin@{g.site.tenant_name(TENANT)}",
+             "password_file": g.site.password_file(), "undo_retention_s": wanted}]
+
+    def value():
+        db = sqlite3.connect(f"file:{g.site.path('source', 'shared', 'cluster.db')}?mode=ro", uri=True, timeout=20)
+        with contextlib.closing(db):
+            return int(db.execute("SELECT value FROM __all_virtual_sys_variable WHERE tenant_id = ? AND name ="
+                                  " 'undo_retention'", (TENANT,)).fetchone()[0])
+
+    def during(seed=""):
+        """(values seen while a set was made, its answer)"""
+        done, seen = [], set()
+        thread = threading.Thread(target=lambda: done.append(g.backup(seed)))
+        thread.start()
+        while thread.is_alive():
+            seen.add(value())
+            time.sleep(0.1)
+        return seen, done[0][0]
+
+    def back():
+        with contextlib.suppress(harness.Failure):
+            harness.wait_for("undo_retention", 12, lambda: value() == before)
+        return value() == before
+
+    def again():
+        g.site.coordinator.stop()
+        g.site.start_coordinator(extra_env=g.env, pins=pins)
+
+    before = value()
+    again()
+    seen, answer = during()
+    kept = seen == {before, wanted} and g.good(answer) and back()
+    arm(g, "coordinator.pin_taken kill 1")
+    g.site.cli_raw("backup", "start", timeout=60)
+    harness.wait_for("the coordinator's death", 30, lambda: not g.site.coordinator.alive())
+    left = value()
+    g.site.start_coordinator(extra_env=g.env, pins=pins)
+    harness.wait_for("the end of its set", 120, lambda: not [j for j in g.site.cli("job", "list", "--running")["jobs"]
+                                                             if j["job_id"].startswith("backup")])
+    killed = left == wanted and back()
+    g.bugs(bug)
+    during(bug)
+    g.bugs(bug)
+    broken = not back()
+    g.bugs("")
+    struck = g.strikes(bug)
+    healed = back()
+    return kept and killed and broken and healed and struck > 0, (
+        f"kept: {before} s, {wanted} s during the set, {before} s again{'' if killed else ', NOT after a kill'}"
+        f"{', also after a kill' if killed else ''}; broken ({struck} strikes): {'left raised' if broken else 'set back'}")
+
+
+def arm(ground, line):
+    name = ground.site.fault_files["coordinator"]
+    with open(name, "w") as f:
+        f.write(line + "\n")
+    if ground.site.root_user:
+        os.chown(name, harness.UID_OBVAULT, harness.UID_OBVAULT)
+
+
 # ---- D22: names
 def tenant_names(ground, kept):
     """A tenant is renamed: a restore from the root finds it by the name that it had at that time."""
@@ -622,4 +689,5 @@ def check(accept, quick, seed):
         accept.check("A10: DOING entries are not picked", doing_result, ground)
         accept.check("D20: accounts that read", accounts, ground, kept.log)
         accept.check("D21: dear tables", load, ground, kept.log)
+        accept.check("A1: undo_retention of a tenant, opted in", pinned, ground)
         accept.check("D22: names of tenants", tenant_names, ground, kept)

@@ -202,6 +202,31 @@ static void fails_and_the_next_is_good(world *w, const obv_job *j, obv_code code
     assert_int_equal(l.last.result, 0);
 }
 
+static obv_code take_event(void *ctx, int64_t id, int64_t at, const char *job_id, const char *text, obv_err *err)
+{
+    (void)id, (void)at, (void)job_id, (void)err;
+    *(int *)ctx += strstr(text, "tenant t1002 is left out") != NULL;
+    return OBV_OK;
+}
+
+static void a_tenant_that_is_not_normal_is_left_out_and_named(void **state)
+{
+    (void)state;
+    world w;
+    obv_set_tenant t;
+    obv_err err = {0};
+    int told = 0;
+    begin(&w);
+    w.cluster.tenants[1].odd = true;
+    const obv_job j = world_backup(&w);
+    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(obv_set_tenant_get(w.state, 1, 1001, &t, &err), OBV_OK);
+    assert_int_equal(obv_set_tenant_get(w.state, 1, 1002, &t, NULL), OBV_E_NOT_FOUND);
+    assert_int_equal(obv_event_each(w.state, j.id, 0, 1000, take_event, &told, &err), OBV_OK);
+    assert_int_equal(told, 1);
+    world_end(&w);
+}
+
 static void lost_blocks_fail_the_set(void **state)
 {
     (void)state;
@@ -487,6 +512,7 @@ int main(void)
         cmocka_unit_test(a_full_set_is_made_with_all_its_files),
         cmocka_unit_test(a_running_set_cannot_be_mistaken_for_a_good_one),
         cmocka_unit_test(a_backup_needs_archiving_that_is_doing),
+        cmocka_unit_test(a_tenant_that_is_not_normal_is_left_out_and_named),
         cmocka_unit_test(lost_blocks_fail_the_set),
         cmocka_unit_test(a_full_destination_fails_the_set),
         cmocka_unit_test(archiving_that_stops_fails_the_set),

@@ -30,7 +30,14 @@ static obv_code target(void *ctx, const char *name, obv_cluster **out, obv_err *
     *out = &((world *)ctx)->target.base;
     return OBV_OK;
 }
-obv_clusters world_clusters(world *w) { return (obv_clusters){source, target, w}; }
+static obv_code pin(void *ctx, const char *tenant, obv_cluster **out, obv_err *err)
+{
+    if (strcmp(tenant, "t1001") != 0 || ((world *)ctx)->pin.down)
+        return obv_fail(err, ((world *)ctx)->pin.down ? OBV_E_UNAVAILABLE : OBV_E_NOT_FOUND, 0, "pin of %s", tenant);
+    *out = &((world *)ctx)->pin.base;
+    return OBV_OK;
+}
+obv_clusters world_clusters(world *w) { return (obv_clusters){source, target, pin, w}; }
 
 static void coordinator_up(world *w)
 {
@@ -85,6 +92,7 @@ void world_begin(world *w)
     w->media = obv_map_new();
     world_cluster_begin(&w->cluster, w);
     world_cluster_begin(&w->target, w);
+    world_cluster_begin(&w->pin, w);
     for (unsigned i = 0; i < WORLD_HOSTS; i++)
         world_agent_begin(&w->agents[i], w, i);
     coordinator_up(w);

@@ -25,6 +25,8 @@ typedef struct world_tenant {
     uint32_t members;                      /* tables of the tablegroup, if it has any: 70001.. */
     bool gts;
     bool gone;
+    bool odd; /* its status is not NORMAL */
+    int64_t undo_retention;
 } world_tenant;
 
 typedef struct world_cluster {
@@ -102,8 +104,8 @@ typedef struct world {
     obv_settings settings;
     obv_state *state;
     obv_registry *registry;
-    obv_job_ctx ctx[5]; /* by kind */
-    world_cluster cluster, target;
+    obv_job_ctx ctx[5];                 /* by kind */
+    world_cluster cluster, target, pin; /* pin: an account of tenant t1001 of cluster */
     world_agent agents[WORLD_HOSTS];
     obv_map *media; /* path -> obv_buf */
     char media_uuid[40];

@@ -1,4 +1,5 @@
 #include "coordinator/world.h"
+#include "test.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -67,7 +68,7 @@ static obv_code tenants(obv_cluster *c, obv_tenants *out, obv_err *err)
         if (!t)
             return OBV_E_NOMEM;
         t->id = SELF(c)->tenants[i].id;
-        t->normal = true;
+        t->normal = !SELF(c)->tenants[i].odd;
         (void)snprintf(t->name, sizeof t->name, "%s", SELF(c)->tenants[i].name);
         (void)snprintf(t->zone_list, sizeof t->zone_list, "z1;z2;z3");
     }
@@ -226,6 +227,13 @@ static obv_code uses_gts(obv_cluster *c, uint64_t tenant, bool *out, obv_err *er
     return OBV_OK;
 }
 
+static obv_code undo_retention(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err)
+{
+    UP(c, err);
+    *out = tenant_of(c, tenant)->undo_retention;
+    return OBV_OK;
+}
+
 static obv_code base_version(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err)
 {
     UP(c, err);
@@ -340,6 +348,12 @@ static obv_code execute(obv_cluster *c, const char *const *sql, size_t n, obv_er
     for (size_t i = 0; i < n; i++) {
         if (s->statement_count < 16)
             (void)snprintf(s->statements[s->statement_count++], sizeof *s->statements, "%s", sql[i]);
+        long long value = 0;
+        if (sscanf(sql[i], "SET GLOBAL undo_retention = %lld", &value) == 1) {
+            assert_ptr_equal(s, &s->w->pin);
+            s->w->cluster.tenants[0].undo_retention = value;
+            world_ddl(s->w, &s->w->cluster.tenants[0]); /* it counts as one */
+        }
         if (strncmp(sql[i], "ALTER SYSTEM RESTORE", 20) == 0)
             OBV_TRY(take_restore(s, sql[i], err));
     }
@@ -350,11 +364,30 @@ static void close_it(obv_cluster *c) { (void)c; }
 
 void world_cluster_begin(world_cluster *c, world *w)
 {
-    static const obv_cluster_ops OPS = {
-        identity,          servers, tenants,  tenant_periods, merge,         frozen_schema,       schema_version,
-        schema_version_at, pgs,     replicas, uses_gts,       base_version,  own_archive_stopped, rights,
-        data_bytes,        now,     target,   pool_free,      tenant_exists, last_restore_job,    restore_progress,
-        execute,           close_it};
+    static const obv_cluster_ops OPS = {identity,
+                                        servers,
+                                        tenants,
+                                        tenant_periods,
+                                        merge,
+                                        frozen_schema,
+                                        schema_version,
+                                        schema_version_at,
+                                        pgs,
+                                        replicas,
+                                        uses_gts,
+                                        undo_retention,
+                                        base_version,
+                                        own_archive_stopped,
+                                        rights,
+                                        data_bytes,
+                                        now,
+                                        target,
+                                        pool_free,
+                                        tenant_exists,
+                                        last_restore_job,
+                                        restore_progress,
+                                        execute,
+                                        close_it};
     *c = (world_cluster){.base = {&OPS}, .w = w, .restore_concurrency = 10, .tenant_count = WORLD_TENANTS};
     for (size_t i = 0; i < WORLD_TENANTS; i++) {
         c->tenants[i] = (world_tenant){.id = 1001 + i, .schema_version = w->now_us - 1000, .user_pgs = 7, .gts = true};
