@@ -305,6 +305,24 @@ static int refuse(struct rpc_call *c, int code, const char *note)
     return answer_code(c, c->h.flags & RPC_STREAM ? 0 : 0, 0, code);
 }
 
+/* ObRuntimeContext behind the argument, when the flag says that it is there. */
+static int check_context(const uint8_t *payload, size_t n)
+{
+    struct oin in = {.p = payload, .n = n}, body;
+    in_vi(&in);
+    in_bytes(&in, in_vi(&in)); /* the argument: its call looks into it */
+    struct oin version = in;
+    if (in.bad)
+        return -4034;
+    uint64_t v = in_vi(&version);
+    if (!version.bad && v != 1)
+        return -4007;
+    if (!in_unis(&in, 1, &body))
+        return -4034;
+    in_vi(&body);
+    return body.bad && body.n ? -4034 : 0;
+}
+
 static int serve(struct rpc_call *c, const uint8_t *payload, size_t n)
 {
     int64_t arg;
@@ -321,6 +339,15 @@ static int serve(struct rpc_call *c, const uint8_t *payload, size_t n)
         return refuse(c, -8004, "cluster");
     if (c->h.flags & RPC_STREAM)
         return refuse(c, -4067, "no such stream");
+    if (c->h.compressor != 0 && c->h.compressor != 1)
+        return refuse(c, -4007, "compressed request");
+    int context = c->h.flags & RPC_CONTEXT ? check_context(payload, n) : 0;
+    if (context)
+        return refuse(c, context, "runtime context");
+    if (c->h.flags & RPC_NO_RESPONSE) {
+        rpc_log(c, 0, "no response wanted");
+        return 0;
+    }
     c->pg = (struct pkey){0};
     c->result.n = c->chunk.n = 0;
     c->streaming = false;

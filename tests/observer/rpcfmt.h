@@ -14,7 +14,8 @@ enum rpc_flag {
     RPC_STREAM = 1 << 14,
     RPC_LAST = 1 << 13,
     RPC_NO_DEBUGSYNC = 1 << 12,
-    RPC_CONTEXT = 1 << 11
+    RPC_CONTEXT = 1 << 11,
+    RPC_NO_RESPONSE = 1 << 10
 };
 
 struct rpc_header {

@@ -2,12 +2,17 @@
 """test_traps.py OBSTANDIN - the traps of restorable-set F at the source: each bites who walks into it, and the right way gets equal rows"""
 import json
 import os
+import socket
+import struct
 import sys
 import time
 
 import live
 from bench import Bench, digest, error_of, key_of, low
 from sql_client import SqlError
+
+import golden  # of tests/reader
+from obcodec import crc64, envelope, get_varint, put_varint
 
 TENANT = 1001
 HOST = 3  # compacts only after four minis: what a mini holds stays to be seen
@@ -114,8 +119,6 @@ def cold_pgs_are_not_frozen(b):
 
 def rpc_points(rpc, name):
     """Keys of ready restore points in the answer of 0x472."""
-    from obcodec import get_varint, put_varint, envelope
-    import struct
     arg = envelope(1, struct.pack(">Qii", *key_of(name)) + put_varint(0, 32) + b"\0" + put_varint(2))
     body = rpc.unary(0x472, arg)
     _, p = get_varint(body, 0, len(body))
@@ -252,8 +255,7 @@ def pg_host(b, name):
 
 def entries_of(b, host, name):
     """Every entry of a PG in a host's clog, confirmed or not: {log id: [Entry]}."""
-    import archive as A
-    import struct
+    A = live.A
     out, key = {}, key_of(name)
     folder = os.path.join(b.store(host), "clog")
     for n in sorted(int(x) for x in os.listdir(folder) if x.isdigit()):
@@ -337,10 +339,68 @@ def what_sql_shows(b):
     c.close()
 
 
+# ---- damaged packets
+
+
+def answer_to(b, raw):
+    """rcode of the answer, "closed" or "nothing"."""
+    s = socket.create_connection((b.hosts[0], b.port + 1), 5)
+    s.settimeout(0.15)
+    try:
+        s.sendall(raw)
+        buf = b""
+        while len(buf) < 16 or len(buf) < 16 + struct.unpack(">I", buf[4:8])[0]:
+            part = s.recv(65536)
+            if not part:
+                return "closed"
+            buf += part
+    except socket.timeout:
+        return "nothing"
+    except ConnectionError:
+        return "closed"
+    finally:
+        s.close()
+    _, p = get_varint(buf, 176, len(buf))
+    _, p = get_varint(buf, p, len(buf))
+    rc, _ = get_varint(buf, p, len(buf))
+    return rc - (1 << 32) if rc >> 31 else rc
+
+
+def golden_packets(b):
+    """0x472 damaged bit by bit: the answers are those of OceanBase's own code."""
+    base, told = golden.find("rpc/rpc_pg_info_standalone.req1.bin"), golden.manifest("rpc/rpc_mutations.json")
+    if base is None or told is None:
+        print("no golden packets here")
+        return
+    while b.ctl("ddl", op="create_table", tenant=TENANT, partitions=4)["table_id"] < 50005:
+        pass  # the packet is about 50005/3
+    time.sleep(0.3)
+    # Golden has a stub behind the decoder: it has one PG only and takes any replica type, flag and compat version.
+    stub = {5, 13, 17, 22, 23, 24}
+    words = {"decode error: connection closed": "closed", "more data needed": "nothing", "no response": "nothing"}
+    count = 0
+    for kind in ("header_flips", "payload_flips_checksum_not_fixed", "payload_flips_checksum_fixed"):
+        for x in told["server_pg_info"][kind]:
+            raw = bytearray(base)
+            raw[x["offset"]] ^= x["xor"]
+            if kind == "payload_flips_checksum_fixed":
+                raw[24:32] = struct.pack(">q", crc64(bytes(raw[176:])))
+                if x["offset"] - 176 in stub:
+                    continue
+            want = words.get(x["result"], x["result"])
+            got = answer_to(b, bytes(raw))
+            count += 1
+            if "none of the five" in str(want):
+                assert got in (-4007, "closed"), (kind, x, got)
+            elif x.get("field") != "hlen":  # a longer header than ours is refused by the connection
+                assert got == want, (kind, x, got)
+    print(f"{count} damaged packets answered as OceanBase does")
+
+
 def main():
     with Bench(sys.argv[1], "127.0.15", "ilog_freeze_us=200000") as b:
         b.ctl("layout", small=True)
-        for trap in (trans_states_behind, cold_pgs_are_not_frozen, tables_of_a_copy, versions_are_recycled, odd_assist,
+        for trap in (golden_packets, trans_states_behind, cold_pgs_are_not_frozen, tables_of_a_copy, versions_are_recycled, odd_assist,
                      replica_states, stale_tail_below_start_id, what_sql_shows):
             start = time.monotonic()
             trap(b)
