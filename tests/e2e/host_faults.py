@@ -18,14 +18,14 @@ import harness
 import hostshim
 from running_backup import Backup
 
-TMPFS = "size=700m"
+TMPFS_SIZE = "1g"
 
 
 class HostFaults:
     def __init__(self, site, quick, seed):
         self.site, self.quick, self.rng = site, quick, random.Random(seed)
         self.good, self.bad, self.shims = [], [], {}
-        self.store, self.mounted = site.path("store"), False
+        self.store = site.path("store")
 
     # ---- the site
     def begin(self):
@@ -54,8 +54,7 @@ class HostFaults:
     def mount(self):
         """The destination is a file system of its own, which is also mounted where no agent looks."""
         os.makedirs(self.store)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", TMPFS, "tmpfs", self.store], check=True)
-        self.mounted = True
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={TMPFS_SIZE}", "tmpfs", self.store], check=True)
         os.makedirs(f"{self.store}/repository")
         os.chown(f"{self.store}/repository", harness.UID_OBVAULT, harness.UID_OBVAULT)
         os.chmod(f"{self.store}/repository", 0o750)
@@ -155,21 +154,23 @@ class HostFaults:
         return fired
 
     # ---- the destination
+    def resize(self, size):
+        return subprocess.run(["mount", "-o", f"remount,size={size}", self.store], check=False, stderr=subprocess.DEVNULL).returncode == 0
+
     def full(self):
-        filler = f"{self.store}/filler"
+        """The file system shrinks to what is in it."""
         self.slow()
         job = self.backup().copying()
-        with open(filler, "wb") as f:
-            for _ in range(1000):  # others write too
-                space = os.statvfs(self.store)
-                with contextlib.suppress(OSError):
-                    os.posix_fallocate(f.fileno(), f.seek(0, os.SEEK_END), space.f_bavail * space.f_frsize)
-                if space.f_bavail == 0:
-                    break
+
+        def shrunk():  # others write meanwhile: then it is too small already
+            space = os.statvfs(self.store)
+            return self.resize((space.f_blocks - space.f_bfree) * space.f_frsize + (64 << 10))
+
         try:
+            harness.wait_for("a full file system", 10, shrunk, 0.01)
             said = self.judge(job, ("FAILED",), (8,), ("No space left",))
         finally:
-            os.unlink(filler)
+            self.resize(TMPFS_SIZE)
         self.archive_goes_on()
         return True, said
 
