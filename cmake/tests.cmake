@@ -16,15 +16,15 @@ function(obv_unit_tests module)
   endforeach()
 endfunction()
 
-# obv_fuzz(name LIBS lib ...): tests/fuzz/fuzz_<name>.c, corpus tests/fuzz/corpus/<name>/
+# obv_fuzz(name LIBS lib ... [SOURCES file ...]): tests/fuzz/fuzz_<name>.c, corpus tests/fuzz/corpus/<name>/
 function(obv_fuzz name)
-  cmake_parse_arguments(arg "" "" "LIBS" ${ARGN})
+  cmake_parse_arguments(arg "" "" "LIBS;SOURCES" ${ARGN})
   if(OBV_FUZZ)
-    add_executable(fuzz_${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${name}.c)
+    add_executable(fuzz_${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${name}.c ${arg_SOURCES})
     target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     target_link_libraries(fuzz_${name} PRIVATE obv_flags ${arg_LIBS})
-    target_include_directories(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR})
+    target_include_directories(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/agent ${CMAKE_SOURCE_DIR}/coordinator)
     add_test(NAME fuzz.${name}
              COMMAND fuzz_${name} -runs=20000 -max_total_time=20 -rss_limit_mb=1024
                      ${CMAKE_BINARY_DIR}/corpus-${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})

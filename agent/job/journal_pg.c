@@ -99,10 +99,13 @@ static obv_code next_object(obv_journal *j, const char *uid, const obv_pg_key *p
                          " AND stale = ? AND (kind, sub) > (?, ?) ORDER BY kind, sub LIMIT 1",
                          ARGS_PG(uid, pg), obv_db_i(stale), obv_db_i(kind), obv_db_i(sub)));
     OBV_TRY(obv_rows_next(rows, err));
-    *out = (obv_journal_object){.kind = (obv_object_kind)obv_rows_i64(rows, 0),
-                                .sub = obv_rows_i64(rows, 1),
-                                .first = obv_rows_u64(rows, 2),
-                                .count = (uint32_t)obv_rows_i64(rows, 3)};
+    const int64_t is_kind = obv_rows_i64(rows, 0), is_sub = obv_rows_i64(rows, 1), count = obv_rows_i64(rows, 3);
+    /* a value of another type sorts behind every number: without this the same row would come for ever */
+    if (is_kind < 0 || is_kind > OBV_OBJECT_MAJOR_INDEX || is_kind < kind || (is_kind == kind && is_sub <= sub) ||
+        count < 0 || count > UINT32_MAX)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "journal: an object's kind, number or count is not valid");
+    *out = (obv_journal_object){
+        .kind = (obv_object_kind)is_kind, .sub = is_sub, .first = obv_rows_u64(rows, 2), .count = (uint32_t)count};
     obv_rows_copy(rows, 4, out->object.path, sizeof out->object.path);
     out->object.size = obv_rows_u64(rows, 5);
     const obv_span sha = obv_rows_blob(rows, 6);

@@ -212,6 +212,9 @@ obv_code obv_mysql_quote(const char *text, char *out, size_t cap, obv_err *err)
 
 /* ---- columns */
 
+/* Digits and nothing before them: strtoull takes white space and then a sign. */
+static bool is_digits(const char *t) { return t[0] >= '0' && t[0] <= '9'; }
+
 obv_code obv_mysql_i64(const obv_mysql_row *r, uint32_t column, int64_t *out, obv_err *err)
 {
     const char *t = column < r->columns ? r->text[column] : NULL;
@@ -221,7 +224,7 @@ obv_code obv_mysql_i64(const obv_mysql_row *r, uint32_t column, int64_t *out, ob
     char *end = NULL;
     errno = 0;
     *out = strtoll(t, &end, 10);
-    if (errno || *end)
+    if (errno || *end || !is_digits(t + (t[0] == '-')))
         return obv_fail(err, OBV_E_CORRUPT, 0, "sql: column %u is no 64-bit number: %.40s", column, t);
     return OBV_OK;
 }
@@ -235,7 +238,7 @@ obv_code obv_mysql_u64(const obv_mysql_row *r, uint32_t column, uint64_t *out, o
     char *end = NULL;
     errno = 0;
     *out = strtoull(t, &end, 10);
-    if (errno || *end || t[0] == '-')
+    if (errno || *end || !is_digits(t))
         return obv_fail(err, OBV_E_CORRUPT, 0, "sql: column %u is no unsigned number: %.40s", column, t);
     return OBV_OK;
 }

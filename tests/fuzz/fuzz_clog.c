@@ -61,6 +61,9 @@ static void block(obv_span in)
     obv_clog_trailer t;
     if (obv_clog_block_parse(obv_span_of(copy, n), &parsed, NULL) == OBV_OK)
         obv_assert(obv_clog_block_end(&parsed) <= parsed.total_len);
+    if (n >= OBV_CLOG_BLOCK_HEADER && obv_clog_block_parse(obv_span_of(copy, n), &parsed, NULL) == OBV_OK &&
+        parsed.data_len <= n - OBV_CLOG_BLOCK_HEADER)
+        (void)!obv_clog_block_check_data(&parsed, obv_span_of(copy + OBV_CLOG_BLOCK_HEADER, parsed.data_len), NULL);
     (void)(obv_clog_trailer_parse(obv_span_of(copy, n), &t, NULL) == OBV_OK);
 }
 

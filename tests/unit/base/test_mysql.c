@@ -33,9 +33,9 @@ static void text_is_quoted_or_refused(void **state)
 static void columns_are_parsed_strictly(void **state)
 {
     (void)state;
-    const char *const text[] = {"-9223372036854775808", "18446744073709551615", NULL, "12x", "", "name"};
-    const unsigned long len[] = {20, 20, 0, 3, 0, 4};
-    const obv_mysql_row r = {text, len, 6};
+    const char *const text[] = {"-9223372036854775808", "18446744073709551615", NULL, "12x", "", "name", "\t-5", "+5"};
+    const unsigned long len[] = {20, 20, 0, 3, 0, 4, 3, 2};
+    const obv_mysql_row r = {text, len, 8};
     obv_err err = {0};
     int64_t i = 1;
     uint64_t u = 1;
@@ -49,6 +49,10 @@ static void columns_are_parsed_strictly(void **state)
     assert_int_equal(obv_mysql_i64(&r, 2, &i, &err), OBV_OK);
     assert_int_equal(i, 0);
     assert_int_equal(obv_mysql_i64(&r, 3, &i, &err), OBV_E_CORRUPT);
+    for (uint32_t c = 6; c < 8; c++) {
+        assert_int_equal(obv_mysql_i64(&r, c, &i, &err), OBV_E_CORRUPT);
+        assert_int_equal(obv_mysql_u64(&r, c, &u, &err), OBV_E_CORRUPT);
+    }
     assert_int_equal(obv_mysql_i64(&r, 99, &i, &err), OBV_OK);
     assert_int_equal(obv_mysql_text(&r, 5, s, sizeof s, &err), OBV_OK);
     assert_string_equal(s, "name");
