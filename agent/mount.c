@@ -7,17 +7,28 @@
 #define CHECK "repository.mount"
 #define IO_SIZE_GOOD (256u << 10) /* bytes: smaller requests make NFS slow */
 
+/* The byte that \ooo stands for, -1 if the text is none. */
+static int octal(const char *p, size_t len)
+{
+    int v = 0;
+    if (len < 4 || p[0] != '\\')
+        return -1;
+    for (int i = 1; i < 4; i++) {
+        if (p[i] < '0' || p[i] > '7')
+            return -1;
+        v = v * 8 + (p[i] - '0');
+    }
+    return v > 0 && v < 256 ? v : -1;
+}
+
 /* A word of mountinfo: spaces and the like are \ooo. */
 static void unescape(const char *in, size_t len, char *out, size_t cap)
 {
     size_t n = 0;
     for (size_t i = 0; i < len && n + 1 < cap; i++) {
-        if (in[i] == '\\' && i + 3 < len && in[i + 1] >= '0' && in[i + 1] <= '3') {
-            out[n++] = (char)((in[i + 1] - '0') << 6 | (in[i + 2] - '0') << 3 | (in[i + 3] - '0'));
-            i += 3;
-        } else {
-            out[n++] = in[i];
-        }
+        const int v = octal(in + i, len - i);
+        out[n++] = v < 0 ? in[i] : (char)v;
+        i += v < 0 ? 0 : 3;
     }
     out[n] = 0;
 }

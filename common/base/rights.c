@@ -84,7 +84,7 @@ static void take_right(obv_role role, const char *right, size_t len, const char 
 void obv_rights_grant(obv_role role, const char *line, obv_rights *out)
 {
     static const char HEAD[] = "GRANT ";
-    const char *on = strstr(line, " ON "), *to = on ? strstr(on, " TO ") : NULL;
+    const char *on = strstr(line, " ON "), *to = on ? strstr(on + 4, " TO ") : NULL;
     if (strncmp(line, HEAD, sizeof HEAD - 1) != 0 || !to)
         return;
     for (const char *p = line + sizeof HEAD - 1; p < on;) {

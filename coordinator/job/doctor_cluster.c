@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define PORT_MS 1500u
+#define PORTS_NS (6 * OBV_NS_PER_S) /* of one cluster in all */
 #define CLOCK_WARN_US 500000LL
 #define CLOCK_FAIL_US (2 * OBV_US_PER_S)
 #define NO_BACKUP "no backup can start and no checkpoint is published; what is stored stays good"
@@ -20,18 +21,19 @@ static size_t try_ports(const char *check, const char *where, char *const *endpo
 {
     static const char NEXT[] =
         "start the OBServer, open its SQL port for the coordinator's host, or correct the endpoint";
+    const int64_t until = obv_mono_ns() + PORTS_NS;
     size_t good = 0;
-    char first[300] = "";
     obv_findings bad = {0};
     for (size_t i = 0; i < n; i++) {
         obv_endpoint e;
         obv_err err = {0};
         obv_code code = obv_endpoint_parse(endpoints[i], &e, &err);
+        if (code == OBV_OK && obv_mono_ns() > until)
+            code = obv_fail(&err, OBV_E_TIMEOUT, 0, "%s was not tried: others took too long", endpoints[i]);
         if (code == OBV_OK)
             code = obv_port_try(e.host, e.port, PORT_MS, &err);
         if (code == OBV_OK) {
-            if (!good++)
-                (void)snprintf(first, sizeof first, "%s", endpoints[i]);
+            good++;
             continue;
         }
         obv_found_warn(&bad, check, where, "none while another endpoint answers", NEXT, "%s", err.msg);

@@ -58,7 +58,10 @@ class Clinic:
 
     def look(self, *words):
         """(exit code, {(check, level)}, document)"""
-        code, doc = self.site.cli_raw(*(words or ("doctor",)), "--timeout", "6s", timeout=60)
+        words = words or ("doctor",)
+        if "--timeout" not in words:
+            words = (*words, "--timeout", "6s")
+        code, doc = self.site.cli_raw(*words, timeout=90)
         if "findings" not in doc:
             raise harness.Failure(f"{words}: exit {code}: {doc}")
         return code, {(f["check"], f["level"]) for f in doc["findings"]}, doc
@@ -137,6 +140,27 @@ class Clinic:
             yield
         finally:
             os.kill(self.site.agents[i].pid(), signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def frozen_observers(self, cluster, which):
+        """OBServers that hang: their ports take connections, nothing answers."""
+        pids = [h["pid"] for h in self.site.clusters[cluster]["hosts"]]
+        for i in which:
+            os.kill(pids[i], signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for i in which:
+                os.kill(pids[i], signal.SIGCONT)
+            time.sleep(1)
+
+    def slow_storage(self, ms):
+        """Each call of the destination takes that long."""
+        return {"repository": {"plugin": f"{self.site.build}/plugins/obvault-fault.so", "options": [
+            {"key": "root", "value": self.site.dest},
+            {"key": "plugin", "value": f"{self.site.build}/plugins/obvault-file.so"},
+            {"key": "rules", "value": f"get@1+:delay={ms};head@1+:delay={ms};list@1+:delay={ms};put_begin@1+:delay={ms};"
+                                      f"probe@1+:delay={ms}"}]}}
 
     @contextlib.contextmanager
     def closed(self, folder):
@@ -264,6 +288,14 @@ def defects(c, seed):
                            {"name": "min_observer_version", "value": "3.1.5"}), (14, "source.version", "FAIL")),
         ("agent stopped, coordinator still trusts its lease", True, lambda: c.stopped(i),
          (14, "agent.up", "FAIL", ("doctor",), agent)),
+        ("an OBServer hangs", True, lambda: c.frozen_observers("source", [i]),
+         (14, "observer.sql", "FAIL", ("doctor", "--timeout", "40s"), agent)),
+        ("all OBServers hang", True, lambda: c.frozen_observers("source", range(len(s.hosts))),
+         (14, "source.rights", "FAIL", ("doctor", "--timeout", "55s"))),
+        ("the target hangs", True, lambda: c.frozen_observers("target", range(len(s.hosts))),
+         (14, "target.rights", "FAIL", ("doctor", "--timeout", "55s"))),
+        ("the destination hangs", True, lambda: c.agent(i, **c.slow_storage(20000)),
+         (8, "agent.answer", "FAIL", ("repo", "check"), agent, "at work at repository.")),
         ("agent frozen", True, lambda: c.frozen(i), (14, "agent.up", "FAIL", ("repo", "check"), agent)),
     ]
     if not s.root_user:
@@ -301,7 +333,8 @@ def mounts(c, seed):
 
 
 def no_daemon_is_root(site):
-    return True, f"uids {site.daemon_uids()}"
+    uids = site.daemon_uids()
+    return len(uids) == 10, f"{len(uids)} daemons, uids {sorted(set(uids.values()))}"
 
 
 def check(accept, quick, seed):

@@ -80,6 +80,8 @@ class Daemon:
         with open(self.log, "ab") as out:
             self.proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env,
                                          start_new_session=True)
+        if os.geteuid() == 0:
+            self.check_unprivileged()
         return self
 
     def alive(self):
@@ -102,15 +104,18 @@ class Daemon:
         return self.kill(signal.SIGTERM)
 
     def check_unprivileged(self):
-        """@return its uid. Until setpriv has become the daemon, this waits for a moment."""
+        """@return its uid; None if it has ended. Until setpriv has become the daemon, this waits for a moment."""
         end = time.monotonic() + 5
-        while True:
+        while self.alive():
             try:
                 return unprivileged(self.proc.pid, self.name)
+            except FileNotFoundError:
+                return None
             except Failure:
-                if time.monotonic() > end or not self.alive():
+                if time.monotonic() > end:
                     raise
-                time.sleep(0.02)
+                time.sleep(0.005)
+        return None
 
     def tail(self, lines=15):
         with contextlib.suppress(OSError):
@@ -269,6 +274,8 @@ class Site:
                                "--accounts", self.accounts(), "--observer", f"{self.build}/tests/observer/obstandin",
                                *words, *extra)
         self.clusters[name].update(started)
+        if self.root_user and len(self.standin_uids(name)) != len(hosts):
+            raise Failure(f"{name}: some OBServers run as nobody knows whom")
         return started
 
     def destroy_cluster(self, name):
@@ -364,13 +371,20 @@ class Site:
         daemon.check_unprivileged()
         return True
 
+    def standin_uids(self, cluster):
+        uids = {}
+        for host in self.clusters[cluster].get("hosts", []):
+            with contextlib.suppress(FileNotFoundError):  # killed by the test; its number may be somebody else's now
+                with open(f"/proc/{host['pid']}/cmdline", "rb") as f:
+                    if b"obstandin" in f.read():
+                        uids[f"{cluster}-{host['ip']}"] = unprivileged(host["pid"], cluster)
+        return uids
+
     def daemon_uids(self):
         """{name: real uid} of every process of this site: obvault's and the stand-ins'; Failure if one is root's."""
         uids = {d.name: d.check_unprivileged() for d in [self.coordinator, *self.agents] if d and d.alive()}
-        for name, c in self.clusters.items():
-            for host in c.get("hosts", []):
-                if host.get("pid"):
-                    uids[f"{name}-{host['ip'] if 'ip' in host else host['pid']}"] = unprivileged(host["pid"], name)
+        for name in self.clusters:
+            uids.update(self.standin_uids(name))
         return uids
 
     def cli_raw(self, *argv, timeout=900):

@@ -9,6 +9,7 @@ static const char INFO[] =
     "31 30 0:45 / /mnt/back\\040up rw,relatime shared:6 - nfs4 "
     "nas:/vol/b rw,vers=4.1,rsize=1048576,wsize=1048576,namlen=255,hard,proto=tcp,timeo=600,local_lock=none\n"
     "32 21 0:46 / /ro ro,relatime - ext4 /dev/sdb1 rw\n"
+    "34 21 0:47 / /odd\\9zz\\777\\ rw - ext4 x rw\n"
     "short line\n"
     "33 21 zz / /bad rw - ext4 x rw";
 
@@ -27,6 +28,7 @@ static void the_longest_mount_point_holds_a_path(void **state)
                  {"/mnt", "/mnt", "tmpfs"},
                  {"/mntx", "/", "ext4"},
                  {"/mnt/back up/deep", "/mnt/back up", "nfs4"},
+                 {"/odd\\9zz\\777\\/x", "/odd\\9zz\\777\\", "ext4"},
                  {"/bad/x", "/", "ext4"}};
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         obv_mount m;

@@ -21,7 +21,8 @@ static void grants_are_judged_by_role(void **state)
          "INSERT on `oceanbase`.*, DELETE on `oceanbase`.*"},
         {"GRANT SUPER, ALTER SYSTEM ON *.* TO 'a'@'10.%'", OBV_ROLE_RESTORE, true, "SUPER on *.*"},
         {"nonsense", OBV_ROLE_AGENT, false, ""}, {"GRANT ", OBV_ROLE_AGENT, false, ""}, {"", OBV_ROLE_AGENT, false, ""},
-        {"GRANT  ON  TO ", OBV_ROLE_AGENT, false, ""}, {"GRANT SELECT TO ON *.* x", OBV_ROLE_AGENT, false, ""},
+        {"GRANT  ON  TO ", OBV_ROLE_AGENT, false, ""}, {"GRANT SELECT ON TO x TO 'a'", OBV_ROLE_AGENT, false, "SELECT on TO x"}, {"GRANT SELECT ON TO x", OBV_ROLE_AGENT, false, ""},
+        {"GRANT SELECT TO ON *.* x", OBV_ROLE_AGENT, false, ""},
     };
     /* clang-format on */
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
