@@ -83,6 +83,8 @@
     X("bug.a3e_odd_assist", "agent/source/observer_pg.c: a table whose keys a restore makes anew is taken")            \
     X("bug.a3e_replica_state", "agent/source/observer_pg.c: a replica that is being restored is taken")                \
     X("bug.a3f_s_below_l", "coordinator/job/backup_end.c: S lies below what the copies keep versions from")            \
+    X("bug.a4_lists_not_closed", "coordinator/job/backup_review.c: PGs that came under the copy are not looked for")   \
+    X("bug.a4_contents_not_closed", "coordinator/job/backup_review.c: copies are not compared with what they must hold") \
     X("bug.a5_layout_1", "coordinator/job/backup_files.c: the set says that it is of layout 1")                        \
     X("bug.a6_sys_pg_missing", "coordinator/cluster/sql_pgs.c: one system PG is in no list")                           \
     X("bug.a6_tablegroup_missing", "coordinator/cluster/sql_pgs.c: PGs of tablegroups are in no list")                 \

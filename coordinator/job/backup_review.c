@@ -198,10 +198,12 @@ obv_code obv_backup_review_tenant(obv_job_ctx *x, obv_cluster *c, const obv_job 
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(x->s, &tx, err));
     if (moved) {
-        OBV_TRY(compare_lists(x, t->set_id, t->tenant_id, &list.pgs, &mine, err));
+        if (!OBV_BUG_STRIKES("bug.a4_lists_not_closed"))
+            OBV_TRY(compare_lists(x, t->set_id, t->tenant_id, &list.pgs, &mine, err));
         OBV_TRY(obv_backup_keep_list(x, t, &list, err));
     }
-    OBV_TRY(compare_contents(x, t->set_id, t->tenant_id, &mine, err));
+    if (!OBV_BUG_STRIKES("bug.a4_contents_not_closed"))
+        OBV_TRY(compare_contents(x, t->set_id, t->tenant_id, &mine, err));
     if (moved || mine.again)
         OBV_TRY(obv_event_add(x->s, job->id, obv_ctx_now(x), err,
                               "tenant %s at schema version %lld: %u PGs are new, %u are copied again, %u were dropped",
