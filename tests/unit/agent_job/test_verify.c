@@ -261,6 +261,15 @@ static void a_missing_data_file_is_a_gap(void **state)
     must_find(t, OBV_VERIFY_INCONSISTENT, LOG_2, "logs 11 to 15 are missing");
 }
 
+static void an_archive_key_without_log_is_found_where_a_set_needs_it(void **state)
+{
+    struct vt *t = *state;
+    vt_remove(t, LOG_1);
+    vt_remove(t, LOG_2);
+    vt_remove(t, VT_CP "/1001/clog/1/index/1100611139453781/3/1");
+    must_find(t, OBV_VERIFY_MISSING, LOG_1, "no log of the PG, which a set needs");
+}
+
 static void duplicates_of_a_late_writer_hurt_nobody(void **state)
 {
     struct vt *t = *state;
@@ -352,6 +361,7 @@ int main(void)
         T(a_dropped_pg_leaves_its_files_over),
         T(blocks_of_an_older_set_are_followed),
         T(a_missing_data_file_is_a_gap),
+        T(an_archive_key_without_log_is_found_where_a_set_needs_it),
         T(duplicates_of_a_late_writer_hurt_nobody),
         T(log_of_another_pg_is_found),
         T(a_wrong_accumulated_checksum_is_found),
