@@ -243,6 +243,22 @@ static void warnings_end_well(void **state)
     assert_int_equal(count(s, "source.rights", OBV_LEVEL_WARN), 1);
 }
 
+static void servers_and_agents_are_matched(void **state)
+{
+    site *s = *state;
+    s->w.cluster.first_is_here = s->w.cluster.third_is_down = true;
+    s->agent_dumb[2] = true; /* of a server that is down: its answer is missed, the server is only warned of */
+    assert_int_equal(examine(s, false), OBV_E_NOT_READY); /* the coordinator has just started: it may still call */
+    for (int i = 0; i < 100; i++)
+        world_turn(&s->w);
+    assert_int_equal(examine(s, false), OBV_OK);
+    assert_int_equal(count(s, "coordinator.place", OBV_LEVEL_WARN), 1);
+    assert_int_equal(count(s, "source.servers", OBV_LEVEL_WARN), 1);
+    assert_int_equal(count(s, "agent.up", OBV_LEVEL_FAIL), 2); /* none for 127.0.0.1, none from 127.0.0.4 */
+    assert_int_equal(count(s, "agent.up", OBV_LEVEL_WARN), 1); /* 127.0.0.2 is not of the cluster */
+    assert_int_equal(exit_code(s), 14);
+}
+
 static void one_at_a_time(void **state)
 {
     site *s = *state;
@@ -265,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(repo_check_asks_for_the_repository_only, set_up, tear_down),
         cmocka_unit_test(each_defect_is_named_with_the_right_exit_code),
         cmocka_unit_test_setup_teardown(warnings_end_well, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(servers_and_agents_are_matched, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_at_a_time, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,8 @@ typedef struct world_cluster {
     obv_rights rights;
     uint64_t data_bytes; /* of each tenant */
     int64_t clock_off_us;
+    bool first_is_here; /* the first server has an address of this host, for which no agent calls */
+    bool third_is_down;
     /* as a restore target */
     int64_t restore_concurrency;
     int64_t gc_lag_us;

@@ -48,11 +48,11 @@ static obv_code servers(obv_cluster *c, obv_servers *out, obv_err *err)
         obv_server *s = obv_list_add(out, sizeof *s, err);
         if (!s)
             return OBV_E_NOMEM;
-        (void)snprintf(s->ip, sizeof s->ip, "127.0.0.%u", i + 2);
+        (void)snprintf(s->ip, sizeof s->ip, "127.0.0.%u", SELF(c)->first_is_here && i == 0 ? 1 : i + 2);
         s->rpc_port = 2882;
         s->sql_port = 2881;
         s->id = i + 1;
-        s->active = true;
+        s->active = !(SELF(c)->third_is_down && i == 2);
     }
     return OBV_OK;
 }
