@@ -95,8 +95,10 @@ static struct listed *find(const obv_earlier *e, obv_span key)
 
 static obv_code take_metas(obv_earlier *e, int64_t task_id, obv_span record, obv_err *err)
 {
+    obv_meta_object object;
     obv_pg_record_reader rec;
-    OBV_TRY(obv_pg_record_parse(record, &rec, err));
+    OBV_TRY(obv_meta_object_parse(record, &object, err));
+    OBV_TRY(obv_pg_record_parse(object.body, &rec, err));
     for (size_t p = 0; p < rec.partition_count; p++) {
         obv_pg_record_part part;
         OBV_TRY(obv_pg_record_next_partition(&rec, &part, err));

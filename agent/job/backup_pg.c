@@ -21,8 +21,7 @@ obv_code obv_backup_check_archive(const obv_pg_copy *c, uint64_t last_replay_log
     obv_archive_path_key(&place, c->pg, &path);
     const obv_code code = obv_store_get_all(c->env->store, path.s, sizeof bytes, &file, c->cancel, err);
     if (code == OBV_E_NOT_FOUND)
-        return obv_fail(err, OBV_E_NOT_READY, 0, "the log archive has not begun with this PG: %s is not there",
-                        path.s);
+        return obv_fail(err, OBV_E_NOT_READY, 0, "the log archive has not begun with this PG: %s is not there", path.s);
     OBV_TRY(code);
     if (obv_archive_key_parse(obv_buf_span(&file), &key, err) != OBV_OK)
         return obv_wrap(err, "%s", path.s);
@@ -179,9 +178,12 @@ static obv_code copy_blocks(obv_pg_copy *c, obv_err *err)
 /* Whoever copies this PG again, or ends the set when this host is gone, finds its metas there. */
 static obv_code put_record(const obv_pg_copy *c, obv_err *err)
 {
+    OBV_AUTO(obv_buf_fini) obv_buf body = obv_buf_heap(RECORD_MAX);
     OBV_AUTO(obv_buf_fini) obv_buf record = obv_buf_heap(RECORD_MAX);
     obv_path path;
-    OBV_TRY(obv_journal_meta_get(c->env->journal, &c->task->set, c->task->task_id, c->pg, &record, err));
+    OBV_TRY(obv_journal_meta_get(c->env->journal, &c->task->set, c->task->task_id, c->pg, &body, err));
+    obv_put_meta_object(&record, OBV_META_TYPE_PG_INFO, obv_buf_span(&body));
+    OBV_TRY(obv_buf_check(&record, "PG record", err));
     obv_path_pg_record(c->root, &c->task->set.id, c->pg, c->task->task_id, &path);
     return obv_store_put_bytes(c->env->store, path.s, false, obv_buf_span(&record), c->cancel, err);
 }

@@ -37,18 +37,24 @@ static obv_code hand_out(obv_object_put *to, obv_buf *b, obv_err *err)
 /* From the journal; what another agent copied lies in the repository. */
 static obv_code get_record(const struct finish *f, const obv_pg_key *pg, obv_buf *out, obv_err *err)
 {
+    OBV_AUTO(obv_buf_fini) obv_buf record = obv_buf_heap(RECORD_MAX);
+    obv_meta_object object;
     obv_path path;
     obv_code code = obv_journal_meta_get(f->env->journal, &f->task->set, f->task->task_id, pg, out, err);
     if (code != OBV_E_NOT_FOUND)
         return code;
     obv_path_pg_record(&f->root, &f->task->set.id, pg, f->task->task_id, &path);
-    code = obv_store_get_all(f->env->store, path.s, RECORD_MAX, out, f->cancel, err);
+    code = obv_store_get_all(f->env->store, path.s, RECORD_MAX, &record, f->cancel, err);
     if (code == OBV_E_NOT_FOUND)
         return obv_fail(err, OBV_E_NOT_FOUND, 0,
                         "neither this agent nor the repository holds metas of PG %" PRIu64 "/%" PRId64
                         " in task %" PRId64,
                         pg->table_id, obv_pg_key_partition_id(pg), f->task->task_id);
-    return code;
+    OBV_TRY(code);
+    if (obv_meta_object_parse(obv_buf_span(&record), &object, err) != OBV_OK)
+        return obv_wrap(err, "%s", path.s);
+    obv_buf_append(out, object.body.p, object.body.len);
+    return obv_buf_check(out, "PG record", err);
 }
 
 /* The records' task is done: what they say is in the meta files now. */

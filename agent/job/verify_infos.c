@@ -160,9 +160,35 @@ static obv_code check_expected(obv_verify *v, obv_err *err)
     return OBV_OK;
 }
 
+/* obvault/records/<set>/<tenant>/<task>/<table>_<partition>: a record of the PG that its name says. */
+static obv_code check_record(const char *name, obv_span file, obv_err *err)
+{
+    unsigned long long table = 0;
+    long long set = 0, tenant = 0, task = 0, partition = 0;
+    char again[160];
+    obv_meta_object o;
+    obv_pg_record_reader rec;
+    if (sscanf(name, "obvault/records/%lld/%lld/%lld/%llu_%lld", &set, &tenant, &task, &table, &partition) != 5)
+        return obv_fail(err, OBV_E_NOT_FOUND, 0, "no rule names this object");
+    (void)snprintf(again, sizeof again, "obvault/records/%lld/%lld/%lld/%llu_%lld", set, tenant, task, table,
+                   partition);
+    if (strcmp(again, name) != 0)
+        return obv_fail(err, OBV_E_NOT_FOUND, 0, "no rule names this object");
+    OBV_TRY(obv_meta_object_parse(file, &o, err));
+    if (o.total != file.len)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "PG record: %zu bytes behind it", file.len - o.total);
+    OBV_TRY(obv_pg_record_parse(o.body, &rec, err));
+    if (rec.pg.key.table_id != table || obv_pg_key_partition_id(&rec.pg.key) != partition)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "PG record: it is of PG %llu/%lld",
+                        (unsigned long long)rec.pg.key.table_id, (long long)obv_pg_key_partition_id(&rec.pg.key));
+    return OBV_OK;
+}
+
 obv_code obv_verify_own(const char *name, obv_span file, obv_err *err)
 {
     obv_repository r;
+    if (strncmp(name, "obvault/records/", strlen("obvault/records/")) == 0)
+        return check_record(name, file, err);
     if (strcmp(name, "obvault/repository.json") == 0)
         return obv_repository_parse(file, &r, err);
     return obv_fail(err, OBV_E_NOT_FOUND, 0, "no rule names this object");

@@ -215,14 +215,17 @@ static obv_code keep_older_major(obv_source_pg *pg, uint32_t partition, const ob
 #endif
 
 /* Chooses among the sstables of one index, with their metas, and keeps the chosen ones. */
-static obv_code add_index(obv_source_pg *pg, uint32_t partition, obv_choice_table *t, size_t n, obv_choice_facts *facts,
-                          obv_err *err)
+static obv_code add_index(obv_source_pg *pg, uint32_t partition, bool is_table, obv_choice_table *t, size_t n,
+                          obv_choice_facts *facts, obv_err *err)
 {
     const int64_t publish = pg->pg.data.publish_version;
     obv_choice_add_listed(facts, t, n, publish);
     OBV_TRY(keep_older_major(pg, partition, t, n, err));
     obv_choice_table newer;
     OBV_TRY(obv_choice_majors(t, &n, publish, &newer, err));
+    if (is_table && n > 0 && t[0].key.versions.snapshot_version > publish && obv_table_type_is_major(t[0].key.type))
+        return obv_fail(err, OBV_E_PG_CHANGED, 0,
+                        "table %" PRIu64 " is new in the PG, whose position has not reached it", t[0].key.table_id);
     const size_t fetched = n;
     obv_observer_table **made = calloc(fetched ? fetched : 1, sizeof *made);
     if (!made)
@@ -278,7 +281,7 @@ static obv_code add_partition(obv_source_pg *pg, uint32_t at, obv_rpc_partition 
             return obv_fail(err, OBV_E_NOMEM, 0, "table keys");
         obv_code code = read_keys(&p->store, index_id, &info, t, err);
         if (code == OBV_OK)
-            code = add_index(pg, at, t, info.key_count, facts, err);
+            code = add_index(pg, at, index_id == p->store.data_table_id, t, info.key_count, facts, err);
         free(t);
         OBV_TRY(code);
     }

@@ -6,6 +6,7 @@ at a seeded time, or FAILED because the DDL never paused; at least half must hav
 import contextlib
 import random
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -261,6 +262,14 @@ class Sets:
             f"{self.failed} failed because DDL did not pause, {self.equal} restores equal {self.wrong[:2] or ''}")
 
 
+def own_reader(site):
+    """What obvault's own reader finds damaged in the sets."""
+    done = subprocess.run([f"{site.build}/agent/obvault-agent", "--config", site.path("conf", "agent1.yaml"), "local", "verify",
+                           "--output", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300)
+    lines = done.stdout.splitlines()
+    return [] if done.returncode == 0 and lines else [f"local verify: exit {done.returncode}, {lines[:2]} {done.stderr[:200]}"]
+
+
 def storm(accept, quick, seed):
     """Quick: two sets of one tenant, judged by the stand-in's restore without a target cluster around it."""
     sets, rng = (2 if quick else 10), random.Random(seed)
@@ -278,6 +287,7 @@ def storm(accept, quick, seed):
             ok, note = path.strict(accept, site, leftovers=True)
             if not ok:
                 run.wrong.append(f"reader: {note}")
+            run.wrong += own_reader(site)
         return run.result(sets)
 
 
