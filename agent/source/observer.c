@@ -12,7 +12,11 @@ static void observer_close(obv_source *s)
     free(o);
 }
 
-static const obv_source_metas *observer_metas(const obv_source_pg *pg) { return &pg->metas; }
+static const obv_source_metas *observer_metas(const obv_source_pg *pg)
+{
+    obv_observer_bug_position((obv_source_pg *)pg);
+    return &pg->metas;
+}
 
 static const obv_source_ops OPS = {
     .name = "observer",

@@ -17,10 +17,11 @@ typedef struct obv_choice_table {
 
 /**
  * First step, from the keys alone: keeps the newest major with snapshot_version <= @p publish_version (if there is
- * none, as for an index built behind the PG's position: the oldest of the later ones) and all minors, in the order of their log ranges behind it; complement minors are dropped. *n becomes the number kept. A trans-state
- * index has no major and keeps all its sstables. *newer = the newest of the majors behind @p publish_version; its
- * key_bytes are NULL when there is none. OBV_E_PG_CHANGED: no major to keep yet; OBV_E_CORRUPT: a type that no sstable
- * of an index has, or trans-state sstables among others.
+ * none, as for an index built behind the PG's position: the oldest of the later ones) and all minors, in the order of
+ * their log ranges behind it; complement minors are dropped. *n becomes the number kept. A trans-state index has no
+ * major and keeps all its sstables. *newer = the newest of the majors behind @p publish_version; its key_bytes are NULL
+ * when there is none. OBV_E_PG_CHANGED: no major to keep yet; OBV_E_CORRUPT: a type that no sstable of an index has, or
+ * trans-state sstables among others.
  */
 OBV_CHECK obv_code obv_choice_majors(obv_choice_table *t, size_t *n, int64_t publish_version, obv_choice_table *newer,
                                      obv_err *err);

@@ -63,13 +63,6 @@ static obv_code fetch_positions(obv_source_pg *pg, obv_err *err)
     if (code == OBV_OK && (!same_position(x, &m.data) || m.create_timestamp != pg->pg.create_timestamp ||
                            !obv_span_equal(m.partitions, pg->pg.partitions)))
         code = obv_fail(err, OBV_E_PG_CHANGED, 0, "the PG's position moved while its sstables were listed");
-    if (code == OBV_E_PG_CHANGED && OBV_BUG_STRIKES("bug.a3a_position_not_compared")) {
-        code = OBV_OK;
-        const obv_buf first = pg->info;
-        pg->info = later;
-        later = first;
-        pg->pg = m;
-    }
     obv_buf_fini(&later);
     return code;
 }
@@ -373,6 +366,37 @@ static obv_code make_metas(obv_source_pg *pg, const obv_choice_facts *facts, obv
     return OBV_OK;
 }
 
+#ifdef OBV_TEST_FAULTS
+/* Seeded bug: the sstables of one moment, the position of a later one. */
+void obv_observer_bug_position(obv_source_pg *pg)
+{
+    obv_err err = {0};
+    obv_buf later = obv_buf_heap(OBV_OBSERVER_INFO_MAX);
+    obv_pg_meta m;
+    size_t at = pg->at_table;
+    uint64_t next = pg->next_index;
+    for (; at < pg->table_count && next == pg->tables[at]->base.pair_count; at++)
+        next = 0;
+    if (!pg->read_any || at < pg->table_count || pg->ref_at < pg->ref_count || pg->position_moved ||
+        !OBV_BUG_STRIKES("bug.a3a_position_of_the_end"))
+        return;
+    pg->position_moved = true;
+    (void)!obv_cancel_sleep(pg->cancel, 1500, &err);
+    if (obv_observer_pg_meta(pg->o, &pg->key, pg->cancel, &later, &m, &err) != OBV_OK ||
+        !obv_span_equal(m.partitions, pg->pg.partitions)) {
+        obv_buf_fini(&later);
+        return;
+    }
+    obv_buf_fini(&pg->info);
+    pg->info = later;
+    pg->pg = m;
+    pg->metas.pg_meta = m.bytes;
+    pg->metas.last_replay_log_id = m.clog.last_replay_log_id;
+    pg->metas.last_submit_ts = m.clog.last_submit_ts;
+    pg->metas.publish_version = m.data.publish_version;
+}
+#endif
+
 obv_code obv_observer_open_pg(obv_source *s, const obv_pg_key *key, const obv_cancel *c, obv_source_pg **out,
                               obv_err *err)
 {
@@ -393,8 +417,6 @@ obv_code obv_observer_open_pg(obv_source *s, const obv_pg_key *key, const obv_ca
         code = read_partitions(pg, &facts, &local);
     if (code == OBV_OK)
         code = obv_choice_check(&facts, &pg->pg.data, &local);
-    if (code == OBV_E_PG_CHANGED && OBV_BUG_STRIKES("bug.a3a_position_not_compared"))
-        code = OBV_OK;
     if (code == OBV_OK)
         code = make_metas(pg, &facts, &local);
     if (code == OBV_OK) {

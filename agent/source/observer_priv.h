@@ -51,6 +51,9 @@ struct obv_source_pg {
     size_t at_table;      /* sstable whose blocks come next */
     uint64_t next_index;  /* of that sstable */
     bool read_any, unfit; /* since open: blocks came; one did not fit */
+#ifdef OBV_TEST_FAULTS
+    bool position_moved; /* by a seeded bug */
+#endif
     obv_rpc_block_ref refs[OBV_OBSERVER_REFS_MAX];
     size_t ref_table, ref_count, ref_at;
     bool fetched; /* batch holds refs[ref_at..ref_count) */
@@ -65,6 +68,11 @@ OBV_CHECK obv_code obv_observer_pg_meta(obv_observer *o, const obv_pg_key *pg, c
 OBV_CHECK obv_code obv_observer_open_pg(obv_source *s, const obv_pg_key *pg, const obv_cancel *c, obv_source_pg **out,
                                         obv_err *err);
 void obv_observer_close_pg(obv_source_pg *pg);
+#ifdef OBV_TEST_FAULTS
+void obv_observer_bug_position(obv_source_pg *pg);
+#else
+#define obv_observer_bug_position(pg) ((void)0)
+#endif
 OBV_CHECK obv_code obv_observer_next_block(obv_source_pg *pg, uint8_t *buf, size_t cap, obv_source_block *out,
                                            obv_err *err);
 OBV_CHECK obv_code obv_observer_seek(obv_source_pg *pg, uint32_t table, uint64_t index, obv_err *err);

@@ -73,7 +73,7 @@
     X("bug.a10_doing_result_0", "coordinator/job/backup_files.c: the entry of a running set has result 0")             \
     X("bug.a1_pin_left", "coordinator/job/pin.c: a tenant's variable is not set back")                                 \
     X("bug.a2_until_equals_s", "coordinator/job/window.c: the set's snapshot itself is offered and restored")          \
-    X("bug.a3a_position_not_compared", "agent/source/observer_pg.c: the later position goes with the earlier sstables")\
+    X("bug.a3a_position_of_the_end", "agent/source/observer_pg.c: a later position goes with the earlier sstables")    \
     X("bug.a3a_trans_not_compared", "agent/source/observer_choice.c: transaction states behind the position are taken")  \
     X("bug.a3b_two_majors", "agent/source/observer_pg.c: the major before the newest is kept too")                     \
     X("bug.a3c_minor_beyond", "agent/source/observer_choice.c: minors behind the one that reaches the position stay")  \

@@ -57,6 +57,19 @@ static void minors_begin_with_the_first_that_is_newer_than_the_major(void **stat
     assert_code(choose(whole, 7, (const int64_t[]){400, 500, 600, 700}, 4), OBV_OK, &none);
 }
 
+#ifdef OBV_TEST_FAULTS
+/* What lies behind the position does no harm to a restore that reads the log: only this test sees the rule broken. */
+static void the_seeded_bug_keeps_minors_behind_the_position(void **state)
+{
+    (void)state;
+    const obv_choice_table t[] = {major(400), minor(400, 700, 700), minor(700, 800, 800)};
+    assert_code(choose(t, 3, (const int64_t[]){400, 700}, 2), OBV_OK, &none);
+    assert_int_equal(setenv("OBV_BUG", "bug.a3c_minor_beyond", 1), 0);
+    assert_code(choose(t, 3, (const int64_t[]){400, 700, 800}, 3), OBV_OK, &none);
+    assert_int_equal(unsetenv("OBV_BUG"), 0);
+}
+#endif
+
 static void an_empty_minor_in_the_middle_stays(void **state)
 {
     (void)state;
@@ -143,6 +156,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(minors_begin_with_the_first_that_is_newer_than_the_major),
+#ifdef OBV_TEST_FAULTS
+        cmocka_unit_test(the_seeded_bug_keeps_minors_behind_the_position),
+#endif
         cmocka_unit_test(an_empty_minor_in_the_middle_stays),
         cmocka_unit_test(a_major_of_the_very_position_is_the_newest),
         cmocka_unit_test(an_index_built_behind_the_position_has_its_first_major),

@@ -83,6 +83,23 @@ static void bugs_are_on_only_by_their_full_name(void **state)
     (void)unsetenv("OBV_BUG");
 }
 
+static void bugs_come_and_go_with_a_file(void **state)
+{
+    obv_err err;
+    char value[256];
+    const char *path = temp_path(*state, "bugs");
+    (void)snprintf(value, sizeof value, "@%s", path);
+    assert_int_equal(setenv("OBV_BUG", value, 1), 0);
+    assert_false(OBV_FAULT_BUG("bug.drop_block")); /* no file yet */
+    static const char ON[] = "bug.wrong_log_range,bug.drop_block\n";
+    assert_int_equal(obv_file_write_atomic(path, obv_span_of(ON, strlen(ON)), 0600, &err), OBV_OK);
+    assert_true(OBV_FAULT_BUG("bug.drop_block"));
+    assert_true(OBV_BUG_STRIKES("bug.wrong_log_range"));
+    assert_int_equal(obv_file_write_atomic(path, obv_span_of("\n", 1), 0600, &err), OBV_OK);
+    assert_false(OBV_BUG_STRIKES("bug.drop_block"));
+    (void)unsetenv("OBV_BUG");
+}
+
 static void the_list_names_points_and_bugs(void **state)
 {
     (void)state;
@@ -104,6 +121,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(kill_and_exit_end_the_process_and_sleep_delays_it, temp_dir_make,
                                         temp_dir_drop),
         cmocka_unit_test(bugs_are_on_only_by_their_full_name),
+        cmocka_unit_test_setup_teardown(bugs_come_and_go_with_a_file, temp_dir_make, temp_dir_drop),
         cmocka_unit_test(the_list_names_points_and_bugs),
     };
     return cmocka_run_group_tests_name("base.fault", tests, NULL, NULL);
