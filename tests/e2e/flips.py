@@ -182,7 +182,6 @@ def make_tree(accept, quick, seed, work):
                 agent.start()
             site.wait_window_past(site.ctl("source", "now")["now"])
         site.ctl("source", "workload", op="stop")
-        site.wait_window_past(site.ctl("source", "now")["now"])
         site.stop()
         shutil.copytree(site.dest, work, dirs_exist_ok=True)
         return site.build
