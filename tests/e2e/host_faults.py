@@ -85,6 +85,7 @@ class HostFaults:
 
     def slow(self, ms=1500, count=2):
         """The OBServers hold their next answers with macroblocks back: time for a fault under the copy."""
+        ms, count = (600, 1) if self.quick else (ms, count)
         for host in (1, 2, 3):
             self.site.cluster("source", "ctl", "--host", host, "fault", "kind=stall", "pcode=0x471", f"count={count}", f"arg={ms * 1000}", check=False)
 
@@ -509,7 +510,7 @@ class HostFaults:
         end = s.ctl("source", "now")["now"]
         s.ctl("source", "workload", op="stop")
         begin = max(s.window(t)[0] for t in s.tenants)
-        times = [end] if self.quick else [begin + 1, end, *(self.rng.randrange(begin, end) for _ in range(2))]
+        times = [begin + 1, end, *(self.rng.randrange(begin, end) for _ in range(2))]
         asked = [(s.tenants[i % len(s.tenants)], at) for i, at in enumerate(times)]
         wanted = {(t, at): s.digests("source", t, at) for t, at in asked}
         s.wait_window_past(end)
@@ -552,7 +553,7 @@ FAULTS = [
 
 
 def check(accept, quick, seed):
-    with path.new_site(accept, 60) as site:
+    with path.new_site(accept, 60, tenants=(1001,) if quick else (1001, 1002)) as site:
         faults = HostFaults(site, quick, seed)
         try:
             if not accept.check("fault: the site without any", lambda: (faults.begin(), (True, "archiving is DOING"))[1]):
@@ -561,7 +562,8 @@ def check(accept, quick, seed):
                 if is_quick or not quick:
                     accept.check(f"fault: {name}", method, faults)
                     faults.calm()
-            accept.check("fault: after all of them, restores equal", faults.restored)
+            if not quick:  # the quick form of the whole has restores enough
+                accept.check("fault: after all of them, restores equal", faults.restored)
             accept.check("fault: the tree passes the reader", lambda: path.strict(accept, site, leftovers=True))
         finally:
             site.stop()
