@@ -177,7 +177,7 @@ class Storm(threading.Thread):
         if t.loose is None:
             t.loose = self.ddl(t, "create_tablegroup", partitions=1, tables=0, binding=False)["tablegroup_id"]
             return True
-        table = self.pick(t.tables)
+        table = self.pick(i for i, v in t.tables.items() if len(v["parts"]) == 1)
         if table is None:
             return False
         self.ddl(t, "tablegroup_join", table=table, tablegroup=t.loose)
