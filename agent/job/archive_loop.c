@@ -120,7 +120,9 @@ static obv_code bring_up_pg(obv_archive *a, obv_archive_pg *pg, obv_archive_work
     if (asked != OBV_OK && pg->media.has_pg)
         set_key(a, pg, &pg->media.pg);
     if (!pg->media.known) {
-        if (asked != OBV_OK) { /* media alone are enough to go on, not to begin */
+        /* media alone are enough to go on, not to begin; but a PG that was dropped before its archive began has its log
+         * from log 1 on in this host's clog, whatever the server says */
+        if (asked != OBV_OK && !(asked == OBV_E_PG_GONE && pg->assign.from_log_one)) {
             *err = why;
             return asked;
         }
