@@ -73,8 +73,11 @@ obv_code obv_block_next(obv_block_reader *r, uint16_t data_type, obv_span *paylo
     size_t total = 0;
     obv_span body;
     const obv_span rest = {r->file.p + r->at, r->file.len - r->at};
-    if (obv_common_block_parse(rest, &h, &body, &total, err) != OBV_OK)
-        return obv_wrap(err, "block at byte %zu", r->at);
+    const obv_code code = obv_common_block_parse(rest, &h, &body, &total, err);
+    if (code != OBV_OK) {
+        (void)!obv_wrap(err, "block at byte %zu", r->at); /* err may be NULL: the code is told all the same */
+        return code;
+    }
     if (h.data_type == OBV_FILE_END_MARK) {
         r->ended = true;
         r->at += total;

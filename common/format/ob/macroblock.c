@@ -240,9 +240,13 @@ obv_code obv_macro_block_check(const obv_macro_meta *meta, const obv_macro_schem
                                                  : check_header(meta, schema, block, &in, err));
     obv_rd r = obv_rd_of((obv_span){block.p + in.data_offset, in.data_size});
     uint64_t chain = 0;
-    for (uint32_t i = 0; i < in.micro_count; i++)
-        if (check_micro(&r, &in, &chain, err) != OBV_OK)
-            return obv_wrap(err, "micro block %u", i);
+    for (uint32_t i = 0; i < in.micro_count; i++) {
+        const obv_code code = check_micro(&r, &in, &chain, err);
+        if (code != OBV_OK) {
+            (void)!obv_wrap(err, "micro block %u", i); /* err may be NULL: the code is told all the same */
+            return code;
+        }
+    }
     MUST_BE("bytes behind the last micro block", obv_rd_left(&r), 0);
     MUST_BE("chain of data checksums", chain, in.data_checksum);
     return OBV_OK;
