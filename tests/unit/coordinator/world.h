@@ -89,8 +89,8 @@ typedef struct world_agent {
     int64_t archive_lag_us; /* checkpoints are this far behind */
     bool interrupted;
     obv_code archive_error; /* said of every tenant, whose checkpoints then stand still */
-    uint64_t fenced_epoch; /* PGs up to this epoch are not archived any more */
-    size_t unsampled;      /* so many PGs of each tenant have no checkpoint */
+    uint64_t fenced_epoch;  /* PGs up to this epoch are not archived any more */
+    size_t unsampled;       /* so many PGs of each tenant have no checkpoint */
     /* faults */
     obv_code fail_next_put, fail_next_pg;
     bool behind;          /* its followers begin later than the archive: only what it leads can be copied */
