@@ -11,6 +11,10 @@
  * Stock rules (format page, "Restore side"): the last piece is the first one, ascending, whose checkpoint reaches T.
  * The first piece of its round must not begin after S. From the last piece back, pieces of the same round are taken as
  * long as they end at or after the set's replay start. The smallest piece taken must not begin after S.
+ *
+ * One rule of ours on top: the round is the set's own. A later round may begin before S by its start_ts, which knows
+ * only where each PG was frozen last, and yet behind the older position of a PG's copy: stock OceanBase finds the gap
+ * when it replays.
  */
 static bool pieces_for(const obv_window_set *s, const obv_window_piece *p, size_t n, int64_t at, size_t *first,
                        size_t *last)
@@ -18,7 +22,7 @@ static bool pieces_for(const obv_window_set *s, const obv_window_piece *p, size_
     size_t l = 0;
     while (l < n && !(p[l].available && p[l].checkpoint_ts >= at))
         l++;
-    if (l == n)
+    if (l == n || p[l].round != s->round)
         return false;
     size_t round_first = l;
     while (round_first > 0 && p[round_first - 1].round == p[l].round)
@@ -136,6 +140,7 @@ static obv_code take_set(void *ctx, const obv_set *s, obv_err *err)
     l->out->set_cap = list.cap;
     *w = (obv_window_set){.set_id = s->id,
                           .full_set_id = s->full_set_id,
+                          .round = s->round,
                           .snapshot = s->snapshot,
                           .date = s->date,
                           .cluster_version = s->cluster_version};

@@ -7,6 +7,7 @@
 /* A good set of one tenant. */
 typedef struct obv_window_set {
     int64_t set_id, full_set_id;
+    int64_t round;        /* under which it was made: only there the log of each PG is proven to begin at its copy */
     int64_t snapshot;     /* S, us; times up to and including it are not restorable from a log set */
     int64_t replay_start; /* start_replay_log_ts, us */
     int64_t date;

@@ -148,13 +148,18 @@ class Kills:
 
     def stop_under(self, chosen):
         """Archiving that stops under the backup, once its lists are made, fails the set with that reason."""
+        self.wait_for_log()
         job = self.start_backup()
         harness.wait_for("PGs being copied", 30, lambda: self.job_phase(job) not in ("PREPARE", "SCHEDULE", "GENERATE"), 0.02)
         self.site.cli_raw("archive", "stop")
         return job
 
-    def stop_round(self, chosen):
+    def wait_for_log(self):
+        """The times to be restored lie in this round: its log must reach them before it stops."""
         self.site.wait_window_past(max((at for _, _, at, _ in self.to_prove), default=0), 90)
+
+    def stop_round(self, chosen):
+        self.wait_for_log()
         self.site.cli_raw("archive", "stop")
         return None
 
@@ -204,7 +209,7 @@ class Kills:
 
     def prove(self):
         """Restores every set that ended SUCCESS to a time between its end and the next one's."""
-        self.site.wait_window_past(max((at for _, _, at, _ in self.to_prove), default=0), 90)
+        self.wait_for_log()
         for i, (what, tenant, at, wanted) in enumerate(self.to_prove):
             equal, note = path.compare_restore(self.site, tenant, at, wanted, f"k{i}x{tenant}")
             if not equal:

@@ -14,27 +14,28 @@
 
 static const struct {
     const char *why;
-    int64_t snapshot, replay;
+    int64_t snapshot, replay, round;
     obv_window_piece p[3];
     size_t n;
     int64_t from, to; /* to < from: nothing */
     size_t first, last;
 } CASES[] = {
-    {"a set inside its round reaches the round's checkpoint", S(20), S(15), {ROUND_1}, 1, S(20) + 1, S(50), 0, 0},
-    {"log from before the round is no matter for a round's first piece", S(20), S(1), {ROUND_1}, 1, S(20) + 1, S(50), 0, 0},
-    {"a set before the round is isolated from it", S(9), S(9), {ROUND_1}, 1, S(9) + 1, S(9), 0, 0},
-    {"a set at the round's start is not", S(10), S(10), {ROUND_1}, 1, S(10) + 1, S(50), 0, 0},
-    {"a set behind the checkpoint restores nothing", S(50), S(40), {ROUND_1}, 1, S(50) + 1, S(50), 0, 0},
-    {"one microsecond before it: that one", S(50) - 1, S(40), {ROUND_1}, 1, S(50), S(50), 0, 0},
-    {"the next round does not continue the last one", S(20), S(15), {ROUND_1, ROUND_2}, 2, S(20) + 1, S(50), 0, 0},
-    {"a set of the second round uses that", S(65), S(61), {ROUND_1, ROUND_2}, 2, S(65) + 1, S(90), 1, 1},
-    {"between the rounds nothing", S(55), S(55), {ROUND_1, ROUND_2}, 2, S(55) + 1, S(55), 0, 0},
-    {"a round without a checkpoint counts for nothing", S(96), S(95), {ROUND_1, NONE_YET}, 2, S(96) + 1, S(96), 0, 0},
-    {"no log at all", S(20), S(15), {ROUND_1}, 0, S(20) + 1, S(20), 0, 0},
-    {"pieces are walked back to the replay's start", S(25), S(15), {P1, P2, P3}, 3, S(25) + 1, S(40), 0, 2},
-    {"but no further", S(35), S(32), {P1, P2, P3}, 3, S(35) + 1, S(40), 2, 2},
-    {"a piece that ends exactly at the replay's start is taken", S(35), S(30), {P1, P2, P3}, 3, S(35) + 1, S(40), 1, 2},
-    {"the round's first piece must begin before the set", S(5), S(5), {P1, P2, P3}, 3, S(5) + 1, S(5), 0, 0},
+    {"a set inside its round reaches the round's checkpoint", S(20), S(15), 1, {ROUND_1}, 1, S(20) + 1, S(50), 0, 0},
+    {"log from before the round is no matter for a round's first piece", S(20), S(1), 1, {ROUND_1}, 1, S(20) + 1, S(50), 0, 0},
+    {"a set before the round is isolated from it", S(9), S(9), 1, {ROUND_1}, 1, S(9) + 1, S(9), 0, 0},
+    {"a set at the round's start is not", S(10), S(10), 1, {ROUND_1}, 1, S(10) + 1, S(50), 0, 0},
+    {"a set behind the checkpoint restores nothing", S(50), S(40), 1, {ROUND_1}, 1, S(50) + 1, S(50), 0, 0},
+    {"one microsecond before it: that one", S(50) - 1, S(40), 1, {ROUND_1}, 1, S(50), S(50), 0, 0},
+    {"the next round does not continue the last one", S(20), S(15), 1, {ROUND_1, ROUND_2}, 2, S(20) + 1, S(50), 0, 0},
+    {"a set of the second round uses that", S(65), S(61), 2, {ROUND_1, ROUND_2}, 2, S(65) + 1, S(90), 1, 1},
+    {"a set of the first round is not continued by a second that begins before S", S(65), S(61), 1, {ROUND_1, ROUND_2}, 2, S(65) + 1, S(65), 0, 0},
+    {"between the rounds nothing", S(55), S(55), 2, {ROUND_1, ROUND_2}, 2, S(55) + 1, S(55), 0, 0},
+    {"a round without a checkpoint counts for nothing", S(96), S(95), 3, {ROUND_1, NONE_YET}, 2, S(96) + 1, S(96), 0, 0},
+    {"no log at all", S(20), S(15), 1, {ROUND_1}, 0, S(20) + 1, S(20), 0, 0},
+    {"pieces are walked back to the replay's start", S(25), S(15), 4, {P1, P2, P3}, 3, S(25) + 1, S(40), 0, 2},
+    {"but no further", S(35), S(32), 4, {P1, P2, P3}, 3, S(35) + 1, S(40), 2, 2},
+    {"a piece that ends exactly at the replay's start is taken", S(35), S(30), 4, {P1, P2, P3}, 3, S(35) + 1, S(40), 1, 2},
+    {"the round's first piece must begin before the set", S(5), S(5), 4, {P1, P2, P3}, 3, S(5) + 1, S(5), 0, 0},
 };
 /* clang-format on */
 
@@ -42,7 +43,8 @@ static void a_window_follows_the_stock_rules(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
-        const obv_window_set s = {.set_id = 1, .snapshot = CASES[i].snapshot, .replay_start = CASES[i].replay};
+        const obv_window_set s = {
+            .set_id = 1, .round = CASES[i].round, .snapshot = CASES[i].snapshot, .replay_start = CASES[i].replay};
         print_message("case: %s\n", CASES[i].why);
         const obv_window w = obv_window_of(&s, CASES[i].p, CASES[i].n);
         assert_int_equal(w.from, CASES[i].from);
@@ -57,9 +59,9 @@ static void a_window_follows_the_stock_rules(void **state)
 static void the_newest_set_that_reaches_the_time_is_chosen(void **state)
 {
     (void)state;
-    const obv_window_set sets[] = {{.set_id = 1, .snapshot = S(20), .replay_start = S(15)},
-                                   {.set_id = 2, .snapshot = S(30), .replay_start = S(25)},
-                                   {.set_id = 3, .snapshot = S(70), .replay_start = S(65)}};
+    const obv_window_set sets[] = {{.set_id = 1, .round = 1, .snapshot = S(20), .replay_start = S(15)},
+                                   {.set_id = 2, .round = 1, .snapshot = S(30), .replay_start = S(25)},
+                                   {.set_id = 3, .round = 2, .snapshot = S(70), .replay_start = S(65)}};
     const obv_window_piece pieces[] = {ROUND_1, ROUND_2};
     /* clang-format off */
     static const struct { int64_t at; int64_t set; } TIMES[] = {
