@@ -7,6 +7,7 @@
 #define OBV_LOG_MOD "archive"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/sort.h"
 #include "format/media/archive_key.h"
 #include "format/ob/keys.h"
 #include "job/archive_priv.h"
@@ -44,12 +45,6 @@ static int add_id(void *ctx, const char *key, const obv_store_object *o)
     return 0;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static obv_code list_ids(obv_archive *a, const obv_path *dir, id_list *out, obv_err *err)
 {
     out->dir = dir;
@@ -59,7 +54,7 @@ static obv_code list_ids(obv_archive *a, const obv_path *dir, id_list *out, obv_
     if (out->failed)
         return obv_fail(err, OBV_E_LIMIT, 0, "%s: too many files", dir->s);
     if (out->count > 1)
-        qsort(out->ids, out->count, sizeof *out->ids, by_id);
+        qsort(out->ids, out->count, sizeof *out->ids, obv_cmp_u64);
     return OBV_OK;
 }
 

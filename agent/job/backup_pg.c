@@ -2,6 +2,7 @@
 #define OBV_LOG_MOD "backup"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/sort.h"
 #include "format/media/archive_key.h"
 #include "format/media/archive_paths.h"
 #include "format/media/meta_records.h"
@@ -69,13 +70,6 @@ static obv_code make_record(const obv_source_metas *m, const obv_listed_table *c
     return obv_put_pg_record_body(out, &r, m->max_table_schema_version, err);
 }
 
-static int by_id(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a;
-    const uint64_t y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 struct sums {
     uint64_t blocks, bytes;
 };
@@ -137,7 +131,7 @@ static size_t contents_of(const obv_source_metas *m, uint64_t *out)
     for (size_t i = 0; i < m->table_count; i++)
         if (!m->partitions[m->tables[i].partition].is_trans)
             out[n++] = m->tables[i].index_id;
-    qsort(out, n, sizeof *out, by_id);
+    qsort(out, n, sizeof *out, obv_cmp_u64);
     size_t kept = 0;
     for (size_t i = 0; i < n; i++)
         if (kept == 0 || out[i] != out[kept - 1])

@@ -3,6 +3,7 @@
  * Lists are read in the reverse order of how a running backup writes them, so that a set that begins or ends meanwhile
  * is seen at most further on in the second file than in the first.
  */
+#include "base/sort.h"
 #include "format/media/tenant_names.h"
 #include "job/verify_priv.h"
 
@@ -273,13 +274,6 @@ static obv_code check_known(obv_verify *v, const char *name, bool names, const u
     return k.err.code;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a;
-    const uint64_t y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 /* Tenants with a list of sets, ascending. */
 static obv_code tenants_with_sets(const obv_verify *v, obv_verify_array *out, obv_err *err)
 {
@@ -293,7 +287,7 @@ static obv_code tenants_with_sets(const obv_verify *v, obv_verify_array *out, ob
             return OBV_E_NOMEM;
         *at = s[i].name.tenant;
     }
-    obv_verify_unique(out, sizeof(uint64_t), by_id);
+    obv_verify_unique(out, sizeof(uint64_t), obv_cmp_u64);
     return OBV_OK;
 }
 

@@ -165,7 +165,7 @@ static slot *choose(const obv_job_ctx *x, slot *slots, size_t n, const obv_pg_co
         if (!s)
             continue;
         int64_t score = s->a->batches * (int64_t)x->cfg->batch_pgs + (int64_t)s->n;
-        const bool wanted = !behind ? !reps[i].leader : p->retries == 1 ? reps[i].leader : i == p->retries % rep_count;
+        const bool wanted = !behind ? !reps[i].leader : p->retries <= 1 ? reps[i].leader : i == p->retries % rep_count;
         if (!wanted)
             score += INT64_C(1) << 40;
         if (p->retries && strcmp(p->agent_id, s->a->hello.agent_id) == 0)

@@ -3,6 +3,7 @@
 #define OBV_LOG_MOD "backup"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/sort.h"
 #include "format/ob/keys.h"
 #include "job/backup.h"
 
@@ -128,19 +129,13 @@ static obv_code take_content(void *ctx, uint64_t owner, uint64_t id, obv_err *er
     return OBV_OK;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static obv_code look_into(void *ctx, const obv_pg_copy *p, const uint64_t *ids, size_t n, obv_err *err)
 {
     contents *c = ctx;
     size_t wanted = 0;
     const obv_content *w = obv_contents_of(&c->wanted, p->key.table_id, &wanted);
     for (size_t i = 0; i < wanted; i++) {
-        if (n && bsearch(&w[i].id, ids, n, sizeof *ids, by_id))
+        if (n && bsearch(&w[i].id, ids, n, sizeof *ids, obv_cmp_u64))
             continue;
         obv_pg_copy *o = obv_list_add(&c->lacking, sizeof *o, err);
         if (!o)
@@ -296,7 +291,7 @@ obv_code obv_backup_dropped(obv_job_ctx *x, int64_t set_id, uint64_t tenant, uin
     OBV_TRY(obv_set_content_each(x->s, set_id, tenant, take_wanted, &l, err));
     OBV_TRY(obv_pg_contents_each(x->s, set_id, tenant, find_leaving, &l, err));
     if (l.found.n)
-        qsort(l.found.v, l.found.n, sizeof *l.found.v, by_id);
+        qsort(l.found.v, l.found.n, sizeof *l.found.v, obv_cmp_u64);
     *n = 0;
     for (size_t i = 0; i < l.found.n; i++)
         if (i == 0 || l.found.v[i] != l.found.v[i - 1])

@@ -104,10 +104,10 @@ obv_code obv_check_agents(obv_job_ctx *x, bool repository, obv_err *err)
     if (good)
         return OBV_OK;
     const char *what = repository ? "no living agent sees the repository" : "no agent is connected";
-    if (soon)
-        return obv_fail(err, OBV_E_NOT_READY, 0, "%s yet: it or the coordinator has just started", what);
-    OBV_TRY(why_not(a, n, err));
-    return obv_fail(err, OBV_E_PRECONDITION, 0, "%s: look at `obvault agent list`", what);
+    if (why_not(a, n, err) != OBV_OK)
+        return soon ? (err->code = OBV_E_NOT_READY) : err->code;
+    return soon ? obv_fail(err, OBV_E_NOT_READY, 0, "%s yet: the coordinator has just started", what)
+                : obv_fail(err, OBV_E_PRECONDITION, 0, "%s: look at `obvault agent list`", what);
 }
 
 obv_code obv_check_destination(obv_job_ctx *x, int64_t *since_ns, obv_err *err)

@@ -2,6 +2,7 @@
 
 #include "base/crc32c.h"
 #include "base/fault.h"
+#include "base/sort.h"
 
 #include <inttypes.h>
 
@@ -67,17 +68,10 @@ obv_code obv_put_pg_record_body(obv_buf *out, const obv_pg_record *r, int64_t sc
     return OBV_OK;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a;
-    const uint64_t y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
 static bool is_dropped(const obv_record_change *c, const obv_pg_key *partition)
 {
     return c->dropped_count &&
-           bsearch(&partition->table_id, c->dropped, c->dropped_count, sizeof *c->dropped, by_id) != NULL;
+           bsearch(&partition->table_id, c->dropped, c->dropped_count, sizeof *c->dropped, obv_cmp_u64) != NULL;
 }
 
 static obv_code count_blocks(obv_pg_record_part *p, obv_record_counts *n, obv_err *err)

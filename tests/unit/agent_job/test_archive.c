@@ -40,6 +40,18 @@ static void all_pgs_are_archived_and_reported(void **state)
     kit_free(k);
 }
 
+/* The new list in force: what is committed from now on belongs to its epoch. */
+static void apply_and_wait(kit *k)
+{
+    kit_apply(k, false);
+    for (int i = 0; i < 1000; i++) {
+        if (kit_report(k).revision == k->revision)
+            return;
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    fail_msg("revision %llu is not in force", (unsigned long long)k->revision);
+}
+
 static void another_epoch_never_touches_older_files(void **state)
 {
     (void)state;
@@ -68,8 +80,8 @@ static void another_epoch_never_touches_older_files(void **state)
 
     kit_epoch(k);
     k->revision++;
+    apply_and_wait(k);
     random_logs(k, 100, 3000);
-    kit_apply(k, false);
     (void)kit_wait(k, 1700000000000003);
     kit_check_all(k);
     assert_int_equal(kit_read(k, 0).data_files, 3);
@@ -91,8 +103,8 @@ static void a_higher_least_id_is_honoured(void **state)
     k->assign[0].epoch++;
     k->assign[0].first_data_file = 7;
     k->assign[0].first_index_file = 5;
+    apply_and_wait(k);
     random_logs(k, 10, 3000);
-    kit_apply(k, false);
     (void)kit_wait(k, 1700000000000002);
     const kit_seen s = kit_read(k, 0);
     assert_int_equal(s.data_files, 7);
@@ -245,6 +257,20 @@ static void samplings(kit *k, unsigned n)
     fail_msg("no samplings");
 }
 
+/* The report once it has so many PGs with a checkpoint and the tenant's is so late: a busy machine takes a while. */
+static obv_archive_tenant reach(kit *k, uint32_t sampled, int64_t checkpoint)
+{
+    obv_archive_tenant t = {0};
+    for (int i = 0; i < 1000; i++) {
+        t = kit_report(k);
+        if (t.pgs_sampled >= sampled && t.checkpoint_min >= checkpoint)
+            return t;
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    fail_msg("%u PGs with a checkpoint, the least is %lld", t.pgs_sampled, (long long)t.checkpoint_min);
+    return t;
+}
+
 static void set_row(kit *k, uint32_t i, int64_t w, uint64_t last_log_id, int64_t epoch, bool leader)
 {
     (void)pthread_mutex_lock(&k->mu);
@@ -266,6 +292,7 @@ static void checkpoints_need_a_leader_of_one_epoch_and_stored_logs(void **state)
     set_row(k, b, 100, 9, 77, true);
 
     set_row(k, a, 100, 11, 77, true); /* log 11 is not committed yet */
+    (void)reach(k, 1, 0);
     samplings(k, 6);
     assert_int_equal(kit_report(k).checkpoint_min, 0);
     assert_int_equal(kit_report(k).pgs_sampled, 1);
@@ -280,13 +307,11 @@ static void checkpoints_need_a_leader_of_one_epoch_and_stored_logs(void **state)
         samplings(k, 1);
     }
     set_row(k, a, 150, 10, 90, true);
-    samplings(k, 6);
-    obv_archive_tenant t = kit_report(k);
+    obv_archive_tenant t = reach(k, 2, 100);
     assert_int_equal(t.pgs_sampled, 2);
     assert_in_range(t.checkpoint_min, 100, 150);
     set_row(k, b, 150, 9, 77, true);
-    samplings(k, 6);
-    assert_in_range(kit_report(k).checkpoint_min, 150, 300);
+    assert_in_range(reach(k, 2, 150).checkpoint_min, 150, 300);
 
     /* the sample taken before log 11 came is settled when log 11 is stored, and later samples do not push it out */
     set_row(k, a, 400, 11, 90, true);
@@ -297,13 +322,15 @@ static void checkpoints_need_a_leader_of_one_epoch_and_stored_logs(void **state)
     maker_ilog(k->m, 1, false);
     set_row(k, a, 500, 99, 90, true);
     set_row(k, b, 500, 9, 77, true);
+    (void)reach(k, 2, 400);
     samplings(k, 12);
     assert_int_equal(kit_report(k).checkpoint_min, 400);
 
     (void)pthread_mutex_lock(&k->mu);
     k->sql_fails = true;
     (void)pthread_mutex_unlock(&k->mu);
-    samplings(k, 3);
+    for (int i = 0; i < 1000 && kit_report(k).error.code == OBV_OK; i++)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     t = kit_report(k);
     assert_int_equal(t.error.code, OBV_E_UNAVAILABLE);
     assert_int_equal(t.checkpoint_min, 400);
@@ -319,8 +346,7 @@ static void logged_checkpoints_count_when_durable(void **state)
     maker_ilog(k->m, 1, false);
     kit_start(k);
     set_row(k, 0, 1000, 10, 77, true);
-    samplings(k, 6);
-    assert_int_equal(kit_report(k).checkpoint_min, 5000);
+    assert_int_equal(reach(k, 1, 5000).checkpoint_min, 5000);
     kit_free(k);
 }
 
@@ -354,6 +380,48 @@ static void a_pg_that_ended_holds_nothing_back(void **state)
         k->rpc_fails = true; /* it is gone from the server */
         kit_start(k);
     }
+    kit_free(k);
+}
+
+/* The server knows it no more, but its whole log lies in this host's clog: log 1 to its offline log. */
+static void a_pg_that_was_dropped_before_its_archive_began_is_archived(void **state)
+{
+    (void)state;
+    kit *k = kit_new();
+    (void)kit_pg(k, 10);
+    (void)kit_pg(k, 1);
+    k->assign[1].from_log_one = true;
+    uint8_t body[16];
+    obv_buf b = obv_buf_fixed(body, sizeof body);
+    obv_put_be64(&b, OBV_STORAGE_LOG_OFFLINE);
+    maker_next(k->m, 0, 100);
+    maker_next(k->m, 1, 100);
+    maker_commit(k->m, 1, k->m->pgs[1].next++, OBV_ENTRY_SUBMIT, obv_buf_span(&b), 0);
+    maker_ilog(k->m, 1, false);
+    k->origins[1].key.table_id = 0; /* PG_GONE */
+    k->rows[1].has_stat = k->rows[1].has_readable = k->rows[1].has_epoch = false;
+    kit_start(k);
+    set_row(k, 0, 1700000000000001, 10, 77, true);
+    const obv_archive_tenant t = kit_wait(k, 1700000000000001);
+    assert_int_equal(t.pgs_sampled, 2);
+    assert_int_equal(kit_read(k, 1).last_log_id, 2);
+    kit_free(k);
+}
+
+/* Without its beginning nobody could say from where a restore has its log. */
+static void a_pg_that_is_gone_and_may_have_begun_earlier_is_not_begun(void **state)
+{
+    (void)state;
+    kit *k = kit_new();
+    (void)kit_pg(k, 10);
+    maker_next(k->m, 0, 100);
+    maker_ilog(k->m, 1, false);
+    k->origins[0].key.table_id = 0;
+    kit_start(k);
+    for (int i = 0; i < 500 && kit_report(k).error.code == OBV_OK; i++)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    assert_int_equal(kit_report(k).error.code, OBV_E_PG_GONE);
+    assert_int_equal(kit_report(k).pgs_started, 0);
     kit_free(k);
 }
 
@@ -527,6 +595,8 @@ int main(void)
         cmocka_unit_test(checkpoints_need_a_leader_of_one_epoch_and_stored_logs),
         cmocka_unit_test(logged_checkpoints_count_when_durable),
         cmocka_unit_test(a_pg_that_ended_holds_nothing_back),
+        cmocka_unit_test(a_pg_that_was_dropped_before_its_archive_began_is_archived),
+        cmocka_unit_test(a_pg_that_is_gone_and_may_have_begun_earlier_is_not_begun),
         cmocka_unit_test(the_assist_comes_from_the_server_or_from_media),
         cmocka_unit_test(stop_syncs_and_writes_nothing_more),
         cmocka_unit_test(a_pg_that_is_not_listed_is_let_go),

@@ -48,19 +48,7 @@ static seen set_list(world *w, const char *path)
 static void begin(world *w)
 {
     world_begin(w);
-    world_repo_init(w);
-    (void)world_archive(w);
-    const int64_t at = w->now_us;
-    world_run(w, 200, world_archive_has, &at);
-}
-
-static obv_job ended(world *w, const obv_job *j)
-{
-    obv_job now;
-    obv_err err = {0};
-    world_run(w, 1500, world_job_ended, j->id);
-    assert_int_equal(obv_job_get(w->state, j->id, &now, &err), OBV_OK);
-    return now;
+    world_begin_archived(w);
 }
 
 static char set_dir[128];
@@ -84,7 +72,7 @@ static void a_full_set_is_made_with_all_its_files(void **state)
     obv_err err = {0};
     begin(&w);
     const obv_job j = world_backup(&w);
-    const obv_job e = ended(&w, &j);
+    const obv_job e = world_ended(&w, &j, 1500);
     if (e.status != OBV_JOB_SUCCESS)
         print_error("%s\n", e.result.msg);
     assert_int_equal(e.status, OBV_JOB_SUCCESS);
@@ -147,7 +135,7 @@ static void a_running_set_cannot_be_mistaken_for_a_good_one(void **state)
     OBV_AUTO(obv_window_data_fini) obv_window_data win = {0};
     assert_int_equal(obv_window_load(&w.ctx[0], 1001, &win, &err), OBV_OK);
     assert_int_equal(win.set_count, 0);
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 1500).status, OBV_JOB_SUCCESS);
     world_end(&w);
 }
 
@@ -172,14 +160,14 @@ static void a_backup_needs_archiving_that_is_doing(void **state)
     assert_string_equal(other.id, j.id);
     assert_int_equal(obv_backup_begin(x, &w.cluster.base, "", &other, &err), OBV_E_BUSY);
     assert_int_equal(obv_backup_begin(x, &w.cluster.base, "night", &other, &err), OBV_OK);
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 1500).status, OBV_JOB_SUCCESS);
     world_end(&w);
 }
 
 /* Ends FAILED, tells why, marks every entry, and the next set is good and lists both. */
 static void fails_and_the_next_is_good(world *w, const obv_job *j, obv_code code, const char *text)
 {
-    const obv_job e = ended(w, j);
+    const obv_job e = world_ended(w, j, 1500);
     obv_err err = {0};
     assert_int_equal(e.status, OBV_JOB_FAILED);
     assert_int_equal(e.result.code, code);
@@ -195,7 +183,7 @@ static void fails_and_the_next_is_good(world *w, const obv_job *j, obv_code code
     assert_int_equal(obv_window_load(&w->ctx[0], 1001, &win, &err), OBV_OK);
     assert_int_equal(win.set_count, 0);
     const obv_job next = world_backup(w);
-    assert_int_equal(ended(w, &next).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(w, &next, 1500).status, OBV_JOB_SUCCESS);
     l = set_list(w, CP "1001/data/tenant_backup_set_file_info");
     assert_int_equal(l.n, 2);
     assert_int_equal(l.last.set_id, 2);
@@ -219,7 +207,7 @@ static void a_tenant_that_is_not_normal_is_left_out_and_named(void **state)
     begin(&w);
     w.cluster.tenants[1].odd = true;
     const obv_job j = world_backup(&w);
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 1500).status, OBV_JOB_SUCCESS);
     assert_int_equal(obv_set_tenant_get(w.state, 1, 1001, &t, &err), OBV_OK);
     assert_int_equal(obv_set_tenant_get(w.state, 1, 1002, &t, NULL), OBV_E_NOT_FOUND);
     assert_int_equal(obv_event_each(w.state, j.id, 0, 1000, take_event, &told, &err), OBV_OK);
@@ -263,7 +251,7 @@ static void archiving_that_stops_fails_the_set(void **state)
     for (int i = 0; i < 8; i++)
         world_turn(&w);
     assert_int_equal(obv_archive_stop_round(&w.ctx[OBV_JOB_ARCHIVE], &a, &err), OBV_OK);
-    const obv_job e = ended(&w, &j);
+    const obv_job e = world_ended(&w, &j, 1500);
     assert_int_equal(e.status, OBV_JOB_FAILED);
     assert_int_equal(e.result.code, OBV_E_PRECONDITION);
     world_end(&w);
@@ -281,7 +269,7 @@ static void what_passes_is_tried_again(void **state)
         w.agents[1].fail_next_pg = CODES[i];
         w.agents[2].fail_next_put = OBV_E_TIMEOUT;
         const obv_job j = world_backup(&w);
-        const obv_job e = ended(&w, &j);
+        const obv_job e = world_ended(&w, &j, 1500);
         if (e.status != OBV_JOB_SUCCESS)
             print_error("%s\n", e.result.msg);
         assert_int_equal(e.status, OBV_JOB_SUCCESS);
@@ -314,7 +302,7 @@ static void a_follower_behind_the_archive_gives_way_to_the_leader(void **state)
     for (size_t i = 0; i < WORLD_HOSTS; i++)
         w.agents[i].behind = true;
     const obv_job j = world_backup(&w);
-    const obv_job e = ended(&w, &j);
+    const obv_job e = world_ended(&w, &j, 1500);
     if (e.status != OBV_JOB_SUCCESS)
         print_error("%s\n", e.result.msg);
     assert_int_equal(e.status, OBV_JOB_SUCCESS);
@@ -333,18 +321,10 @@ static void a_lost_agent_s_work_goes_to_others(void **state)
         world_turn(&w);
     w.agents[1].silent = true;
     w.agents[1].report_count = 0; /* and its reports with it */
-    const obv_job e = ended(&w, &j);
+    const obv_job e = world_ended(&w, &j, 1500);
     if (e.status != OBV_JOB_SUCCESS) /* its meta records are in its journal: the set may need it */
         assert_non_null(strstr(e.result.msg, "127.0.0.3:2882"));
     world_end(&w);
-}
-
-static obv_set set_of(world *w)
-{
-    obv_set s;
-    obv_err err = {0};
-    assert_int_equal(obv_set_get(w->state, 1, &s, &err), OBV_OK);
-    return s;
 }
 
 static int64_t least_checkpoint(world *w)
@@ -359,18 +339,12 @@ static int64_t least_checkpoint(world *w)
     return at;
 }
 
-static void lag(world *w, int64_t us)
-{
-    for (size_t i = 0; i < WORLD_HOSTS; i++)
-        w->agents[i].archive_lag_us = us;
-}
-
 static void a_set_is_good_only_once_the_log_reaches_its_snapshot(void **state)
 {
     (void)state;
     world w;
     begin(&w);
-    lag(&w, 8000000);
+    world_lag(&w, 8000000);
     const obv_job j = world_backup(&w);
     size_t waited = 0;
     for (int i = 0; i < 500 && !world_job_ended(&w, j.id); i++) {
@@ -381,10 +355,10 @@ static void a_set_is_good_only_once_the_log_reaches_its_snapshot(void **state)
         if (strcmp(now.phase, "CLOSING") == 0)
             waited++;
         if (strcmp(now.phase, "METAS") == 0 || strcmp(now.phase, "CLEANUP") == 0 || strcmp(now.phase, "FINISH") == 0)
-            assert_true(least_checkpoint(&w) >= set_of(&w).snapshot);
+            assert_true(least_checkpoint(&w) >= world_set(&w).snapshot);
     }
     assert_true(waited > 30);
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 1500).status, OBV_JOB_SUCCESS);
     world_end(&w);
 }
 
@@ -393,9 +367,9 @@ static void a_set_that_no_log_reaches_is_failed(void **state)
     (void)state;
     world w;
     begin(&w);
-    lag(&w, 3600000000); /* checkpoints stand still from now on */
+    world_lag(&w, 3600000000); /* checkpoints stand still from now on */
     const obv_job j = world_backup(&w);
-    const obv_job e = ended(&w, &j);
+    const obv_job e = world_ended(&w, &j, 1500);
     assert_int_equal(e.status, OBV_JOB_FAILED);
     assert_non_null(strstr(e.result.msg, "did not reach the set's snapshot"));
     assert_int_equal(set_list(&w, CP "1001/data/tenant_backup_set_file_info").last.status, OBV_SET_FAILED);
@@ -425,7 +399,7 @@ static void a_copy_that_does_not_move_ends(void **state)
         } while (strcmp(now.phase, CASES[i].phase) != 0);
         for (size_t k = 0; k < WORLD_HOSTS; k++)
             w.agents[k].silent = true;
-        const obv_job e = ended(&w, &j);
+        const obv_job e = world_ended(&w, &j, 1500);
         assert_int_equal(e.status, OBV_JOB_FAILED);
         if (!strstr(e.result.msg, CASES[i].what))
             print_error("%s: %s\n", CASES[i].phase, e.result.msg);
@@ -467,7 +441,7 @@ static void a_long_copy_outlives_a_moment_without_the_cluster(void **state)
         w.cluster.down = false;
         for (size_t i = 0; i < WORLD_HOSTS; i++)
             w.agents[i].silent = false;
-        assert_int_equal(ended(&w, &j).status, for_good ? OBV_JOB_FAILED : OBV_JOB_SUCCESS);
+        assert_int_equal(world_ended(&w, &j, 1500).status, for_good ? OBV_JOB_FAILED : OBV_JOB_SUCCESS);
         if (for_good)
             assert_int_equal(set_list(&w, CP "1001/data/tenant_backup_set_file_info").last.status, OBV_SET_FAILED);
         world_end(&w);
@@ -502,7 +476,7 @@ static void a_merge_is_waited_for(void **state)
     assert_int_equal(obv_job_get(w.state, j.id, &now, &err), OBV_OK);
     assert_string_equal(now.phase, "PREPARE");
     w.cluster.merging = false;
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 1500).status, OBV_JOB_SUCCESS);
     world_end(&w);
 }
 

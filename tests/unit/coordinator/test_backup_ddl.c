@@ -13,37 +13,20 @@
 static void begin(world *w)
 {
     world_begin(w);
-    world_repo_init(w);
-    (void)world_archive(w);
-    const int64_t at = w->now_us;
-    world_run(w, 200, world_archive_has, &at);
-}
-
-static void lag(world *w, int64_t us)
-{
-    for (size_t i = 0; i < WORLD_HOSTS; i++)
-        w->agents[i].archive_lag_us = us;
-}
-
-static obv_job look(world *w, const obv_job *j)
-{
-    obv_job now;
-    obv_err err = {0};
-    assert_int_equal(obv_job_get(w->state, j->id, &now, &err), OBV_OK);
-    return now;
+    world_begin_archived(w);
 }
 
 static void until(world *w, const obv_job *j, const char *phase)
 {
-    for (int i = 0; i < 1000 && strcmp(look(w, j).phase, phase) != 0; i++)
+    for (int i = 0; i < 1000 && strcmp(world_job(w, j).phase, phase) != 0; i++)
         world_turn(w);
-    assert_string_equal(look(w, j).phase, phase);
+    assert_string_equal(world_job(w, j).phase, phase);
 }
 
 static void good(world *w, const obv_job *j)
 {
     world_run(w, 3000, world_job_ended, j->id);
-    const obv_job e = look(w, j);
+    const obv_job e = world_job(w, j);
     if (e.status != OBV_JOB_SUCCESS)
         print_error("%s\n", e.result.msg);
     assert_int_equal(e.status, OBV_JOB_SUCCESS);
@@ -52,20 +35,12 @@ static void good(world *w, const obv_job *j)
 static void bad(world *w, const obv_job *j, const char *text)
 {
     world_run(w, 20000, world_job_ended, j->id);
-    const obv_job e = look(w, j);
+    const obv_job e = world_job(w, j);
     assert_int_equal(e.status, OBV_JOB_FAILED);
     assert_int_equal(e.result.code, OBV_E_CONFLICT);
     if (!strstr(e.result.msg, text))
         print_error("%s\n", e.result.msg);
     assert_non_null(strstr(e.result.msg, text));
-}
-
-static obv_set set_of(world *w)
-{
-    obv_set s;
-    obv_err err = {0};
-    assert_int_equal(obv_set_get(w->state, 1, &s, &err), OBV_OK);
-    return s;
 }
 
 /* ---- what the set says */
@@ -101,7 +76,7 @@ static obv_span set_file(world *w, uint64_t tenant, const char *name)
 {
     char path[256];
     (void)snprintf(path, sizeof path, CP "%llu/data/backup_set_1_full_%lld/%s", (unsigned long long)tenant,
-                   (long long)set_of(w).date, name);
+                   (long long)world_set(w).date, name);
     return world_file(w, path);
 }
 
@@ -125,7 +100,7 @@ static void set_is_of_the_schema(world *w, uint64_t tenant)
         assert_true(has(&lists, &now.v[i]));
         assert_true(has(&metas, &now.v[i]));
     }
-    assert_int_equal(c->ops->schema_version_at(c, tenant, set_of(w).snapshot, &version, &err), OBV_OK);
+    assert_int_equal(c->ops->schema_version_at(c, tenant, world_set(w).snapshot, &version, &err), OBV_OK);
     assert_int_equal(obv_set_tenant_get(w->state, 1, tenant, &t, &err), OBV_OK);
     assert_int_equal(t.schema_version, version);
     obv_set_sums sums;
@@ -158,7 +133,7 @@ static void new_pgs_are_copied_and_dropped_ones_leave(void **state)
     world w;
     begin(&w);
     world_tenant *t = &w.cluster.tenants[1];
-    lag(&w, 5000000); /* time to strike in CLOSING */
+    world_lag(&w, 5000000); /* time to strike in CLOSING */
     const obv_job j = world_backup(&w);
     until(&w, &j, "DOING");
     t->user_pgs = 9;
@@ -185,20 +160,20 @@ static void what_came_after_its_copy_is_copied_again(void **state)
     world_tenant *t = &w.cluster.tenants[0];
     t->members = 2;
     world_ddl(&w, t);
-    lag(&w, 5000000);
+    world_lag(&w, 5000000);
     const obv_job j = world_backup(&w);
     until(&w, &j, "CLOSING"); /* all is copied; the DDL is found to lie before S */
     t->indexes = 1;
     t->members = 3;
     t->schema_before = t->schema_version;
-    t->schema_version = set_of(&w).snapshot;
+    t->schema_version = world_set(&w).snapshot;
     good(&w, &j);
     set_is_of_the_schema(&w, 1001);
     const obv_pg_key indexed = world_pg(1001, 3), plain = world_pg(1001, 4), group = world_group_pg(1001);
     assert_int_equal(winner(&w, &indexed).pass, 1);
     assert_int_equal(winner(&w, &group).pass, 1);
     assert_int_equal(winner(&w, &plain).pass, 0);
-    assert_true(set_of(&w).passes >= 1);
+    assert_true(world_set(&w).passes >= 1);
     world_end(&w);
 }
 
@@ -208,15 +183,15 @@ static void ddl_behind_the_snapshot_is_no_matter(void **state)
     (void)state;
     world w;
     begin(&w);
-    lag(&w, 5000000);
+    world_lag(&w, 5000000);
     const obv_job j = world_backup(&w);
     until(&w, &j, "CLOSING");
     world_tenant *t = &w.cluster.tenants[1];
     t->indexes = 1;
     t->schema_before = t->schema_version;
-    t->schema_version = set_of(&w).snapshot + 1;
+    t->schema_version = world_set(&w).snapshot + 1;
     good(&w, &j);
-    assert_int_equal(set_of(&w).passes, 0);
+    assert_int_equal(world_set(&w).passes, 0);
     const obv_pg_key indexed = world_pg(1002, 3);
     assert_int_equal(winner(&w, &indexed).pass, 0);
     world_end(&w);
@@ -228,7 +203,7 @@ static void ddl_that_never_pauses_fails_the_set(void **state)
     for (int by_time = 0; by_time < 2; by_time++) {
         world w;
         begin(&w);
-        lag(&w, 3000000);
+        world_lag(&w, 3000000);
         w.settings.passes_max = by_time ? 1000 : 8;
         w.settings.closing_s = by_time ? 60 : 86400;
         const obv_job j = world_backup(&w);
@@ -333,7 +308,7 @@ static void an_index_that_gets_ready_in_the_meantime_is_good(void **state)
         w.agents[i].unready = true;
     const obv_job j = world_backup(&w);
     until(&w, &j, "DOING");
-    for (int i = 0; i < 2000 && set_of(&w).passes < 3; i++)
+    for (int i = 0; i < 2000 && world_set(&w).passes < 3; i++)
         world_turn(&w);
     for (size_t i = 0; i < WORLD_HOSTS; i++)
         w.agents[i].unready = false;
@@ -356,12 +331,12 @@ static void dropped_members_are_named_to_who_ends_the_metas(void **state)
     world_tenant *t = &w.cluster.tenants[0];
     t->members = 3;
     world_ddl(&w, t);
-    lag(&w, 5000000);
+    world_lag(&w, 5000000);
     const obv_job j = world_backup(&w);
     until(&w, &j, "CLOSING");
     t->members = 1;
     t->schema_before = t->schema_version;
-    t->schema_version = set_of(&w).snapshot;
+    t->schema_version = world_set(&w).snapshot;
     until(&w, &j, "METAS");
     const obv_pg_key group = world_group_pg(1001);
     const obv_pg_copy p = winner(&w, &group);
@@ -394,7 +369,7 @@ static void a_fence_that_a_lost_attempt_holds_leads_to_the_next_pass(void **stat
         }
     }
     assert_int_equal(later, WORLD_HOSTS);
-    assert_int_equal(set_of(&w).passes, 0);
+    assert_int_equal(world_set(&w).passes, 0);
     world_end(&w);
 }
 
@@ -404,12 +379,12 @@ static void a_fence_in_a_later_pass_does_so_too(void **state)
     world w;
     begin(&w);
     world_tenant *t = &w.cluster.tenants[0];
-    lag(&w, 5000000);
+    world_lag(&w, 5000000);
     const obv_job j = world_backup(&w);
     until(&w, &j, "CLOSING");
     t->indexes = 1;
     t->schema_before = t->schema_version;
-    t->schema_version = set_of(&w).snapshot;
+    t->schema_version = world_set(&w).snapshot;
     for (size_t i = 0; i < WORLD_HOSTS; i++)
         w.agents[i].fenced = true;
     good(&w, &j);
@@ -424,13 +399,13 @@ static void metas_of_a_lost_agent_are_written_by_another(void **state)
     (void)state;
     world w;
     begin(&w);
-    lag(&w, 5000000);
+    world_lag(&w, 5000000);
     const obv_job j = world_backup(&w);
     until(&w, &j, "CLOSING");
     w.agents[1].silent = true;
-    lag(&w, 0);
+    world_lag(&w, 0);
     world_run(&w, 3000, world_job_ended, j.id);
-    const obv_job e = look(&w, &j);
+    const obv_job e = world_job(&w, &j);
     if (e.status != OBV_JOB_SUCCESS) /* the archive of its PGs goes to others, too */
         print_error("%s\n", e.result.msg);
     assert_int_equal(e.status, OBV_JOB_SUCCESS);
@@ -446,7 +421,7 @@ static void a_coordinator_that_dies_between_passes_goes_on(void **state)
         world w;
         begin(&w);
         world_tenant *t = &w.cluster.tenants[0];
-        lag(&w, 3000000);
+        world_lag(&w, 3000000);
         const obv_job j = world_backup(&w);
         until(&w, &j, "DOING");
         t->user_pgs = 9;

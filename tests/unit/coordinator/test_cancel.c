@@ -12,18 +12,7 @@ enum { TEN_SECONDS = 50 }; /* turns */
 static void begin(world *w)
 {
     world_begin(w);
-    world_repo_init(w);
-    (void)world_archive(w);
-    const int64_t at = w->now_us;
-    world_run(w, 200, world_archive_has, &at);
-}
-
-static obv_job now(world *w, const obv_job *j)
-{
-    obv_job out;
-    obv_err err = {0};
-    assert_int_equal(obv_job_get(w->state, j->id, &out, &err), OBV_OK);
-    return out;
+    world_begin_archived(w);
 }
 
 static void cancel(world *w, const char *id)
@@ -40,7 +29,7 @@ static void is_cancelled(world *w, const obv_job *j)
     obv_err err = {0};
     int64_t open = 0;
     world_run(w, TEN_SECONDS, world_job_ended, j->id);
-    const obv_job e = now(w, j);
+    const obv_job e = world_job(w, j);
     assert_int_equal(e.status, OBV_JOB_FAILED);
     assert_int_equal(e.result.code, OBV_E_CANCELLED);
     assert_non_null(strstr(e.result.hint, "earlier sets"));
@@ -63,16 +52,16 @@ static void a_backup_ends_in_every_phase(void **state)
     begin(&w);
     for (size_t i = 0; i < sizeof PHASES / sizeof *PHASES; i++) {
         const obv_job j = world_backup(&w);
-        for (size_t t = 0; t < 500 && strcmp(now(&w, &j).phase, PHASES[i]) != 0; t++)
+        for (size_t t = 0; t < 500 && strcmp(world_job(&w, &j).phase, PHASES[i]) != 0; t++)
             world_turn(&w);
         print_message("phase %s\n", PHASES[i]);
-        assert_string_equal(now(&w, &j).phase, PHASES[i]);
+        assert_string_equal(world_job(&w, &j).phase, PHASES[i]);
         cancel(&w, i % 2 ? j.id : "");
         is_cancelled(&w, &j);
     }
     const obv_job j = world_backup(&w);
     world_run(&w, 1500, world_job_ended, j.id);
-    assert_int_equal(now(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_job(&w, &j).status, OBV_JOB_SUCCESS);
     world_end(&w);
 }
 
@@ -89,7 +78,7 @@ static void a_backup_ends_although_nobody_answers(void **state)
         w.agents[i].silent = true;
     for (int i = 0; i < 100; i++)
         world_turn(&w);
-    assert_int_equal(now(&w, &j).status, OBV_JOB_RUNNING);
+    assert_int_equal(world_job(&w, &j).status, OBV_JOB_RUNNING);
     cancel(&w, "");
     is_cancelled(&w, &j);
     world_end(&w);
@@ -115,7 +104,7 @@ static void what_cannot_be_cancelled_says_so(void **state)
     world_run(&w, 1500, world_job_ended, j.id);
     assert_int_equal(obv_job_cancel(x, j.id, &out, &err), OBV_E_PRECONDITION);
     assert_non_null(strstr(err.msg, "SUCCESS"));
-    assert_int_equal(now(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_job(&w, &j).status, OBV_JOB_SUCCESS);
     world_end(&w);
 }
 

@@ -9,10 +9,7 @@
 static void begin(world *w)
 {
     world_begin(w);
-    world_repo_init(w);
-    (void)world_archive(w);
-    const int64_t at = w->now_us;
-    world_run(w, 200, world_archive_has, &at);
+    world_begin_archived(w);
 }
 
 static void away(world *w, obv_code code, const char *why)
@@ -35,19 +32,7 @@ static void turns(world *w, double seconds)
         world_turn(w);
 }
 
-static obv_job now(world *w, const obv_job *j)
-{
-    obv_job out;
-    obv_err err = {0};
-    assert_int_equal(obv_job_get(w->state, j->id, &out, &err), OBV_OK);
-    return out;
-}
-
-static obv_job ended(world *w, const obv_job *j, double within_s)
-{
-    world_run(w, (size_t)(within_s * 5), world_job_ended, j->id);
-    return now(w, j);
-}
+static obv_job ended(world *w, const obv_job *j, double within_s) { return world_ended(w, j, (size_t)(within_s * 5)); }
 
 static void another_repository_ends_the_set_soon(void **state)
 {
@@ -57,7 +42,7 @@ static void another_repository_ends_the_set_soon(void **state)
     const obv_job j = world_backup(&w);
     away(&w, OBV_E_CONFIG, "the destination is another repository");
     turns(&w, 10);
-    assert_int_equal(now(&w, &j).status, OBV_JOB_RUNNING); /* a mount may be under way */
+    assert_int_equal(world_job(&w, &j).status, OBV_JOB_RUNNING); /* a mount may be under way */
     const obv_job e = ended(&w, &j, 60);
     assert_int_equal(e.status, OBV_JOB_FAILED);
     assert_int_equal(e.result.code, OBV_E_CONFIG);
@@ -80,7 +65,7 @@ static void an_unmounted_destination_is_waited_for(void **state)
     const obv_job j = world_backup(&w);
     away(&w, OBV_E_NOT_INITIALISED, "no repository");
     turns(&w, 100);
-    assert_int_equal(now(&w, &j).status, OBV_JOB_RUNNING);
+    assert_int_equal(world_job(&w, &j).status, OBV_JOB_RUNNING);
     back(&w);
     assert_int_equal(ended(&w, &j, 120).status, OBV_JOB_SUCCESS);
     world_end(&w);
@@ -127,6 +112,7 @@ static void a_start_is_refused_with_the_agent_s_reason(void **state)
     away(&w, OBV_E_STALE, "mounted anew");
     turns(&w, 1);
     assert_int_equal(obv_backup_begin(&w.ctx[OBV_JOB_BACKUP], &w.cluster.base, "", &j, &err), OBV_E_NOT_READY);
+    assert_non_null(strstr(err.msg, "mounted anew")); /* why, not only that it is not ready */
     world_end(&w);
 }
 
@@ -152,12 +138,12 @@ static void an_io_error_is_tried_again_and_not_for_ever(void **state)
     const obv_job j = world_backup(&w);
     assert_int_equal(ended(&w, &j, 120).status, OBV_JOB_SUCCESS);
     const obv_job k = world_backup(&w);
-    for (int i = 0; i < 600 && now(&w, &k).status == OBV_JOB_RUNNING; i++) {
+    for (int i = 0; i < 600 && world_job(&w, &k).status == OBV_JOB_RUNNING; i++) {
         for (size_t a = 0; a < WORLD_HOSTS; a++)
             w.agents[a].fail_next_pg = OBV_E_IO;
         world_turn(&w);
     }
-    assert_int_equal(now(&w, &k).result.code, OBV_E_IO);
+    assert_int_equal(world_job(&w, &k).result.code, OBV_E_IO);
     world_end(&w);
 }
 
@@ -240,7 +226,7 @@ static void a_wrong_clock_of_the_coordinator_moves_no_snapshot(void **state)
     const int64_t before = w.now_us + off;
     const obv_job j = world_backup(&w);
     assert_int_equal(ended(&w, &j, 120).status, OBV_JOB_SUCCESS);
-    assert_int_equal(obv_set_get(w.state, now(&w, &j).ref, &set, &err), OBV_OK);
+    assert_int_equal(obv_set_get(w.state, world_job(&w, &j).ref, &set, &err), OBV_OK);
     assert_in_range(set.snapshot, before, w.now_us + off);
     world_end(&w);
 }
@@ -251,7 +237,7 @@ static void an_upgrade_under_the_copies_fails_the_set(void **state)
     world w;
     begin(&w);
     const obv_job j = world_backup(&w);
-    for (int i = 0; i < 100 && strcmp(now(&w, &j).phase, "DOING") != 0; i++)
+    for (int i = 0; i < 100 && strcmp(world_job(&w, &j).phase, "DOING") != 0; i++)
         world_turn(&w);
     for (size_t i = 0; i < WORLD_HOSTS; i++)
         w.agents[i].archive_lag_us = 15 * OBV_US_PER_S; /* the set cannot be closed at once */

@@ -14,10 +14,7 @@ static void begin(world *w)
     w->settings.pins = PINS;
     w->settings.pin_count = 2;
     w->settings.pin_max_s = 3600;
-    world_repo_init(w);
-    (void)world_archive(w);
-    const int64_t at = w->now_us;
-    world_run(w, 200, world_archive_has, &at);
+    world_begin_archived(w);
 }
 
 static int64_t value(const world *w) { return w->cluster.tenants[0].undo_retention; }
@@ -42,15 +39,6 @@ static bool no_pins(world *w)
 
 static void until_value(world *w, int64_t want) { world_run(w, 400, has_value, &want); }
 
-static obv_job ended(world *w, const obv_job *j)
-{
-    obv_job e;
-    obv_err err = {0};
-    world_run(w, 600, world_job_ended, j->id);
-    assert_int_equal(obv_job_get(w->state, j->id, &e, &err), OBV_OK);
-    return e;
-}
-
 static void a_pin_lasts_as_long_as_the_set(void **state)
 {
     (void)state;
@@ -59,7 +47,7 @@ static void a_pin_lasts_as_long_as_the_set(void **state)
     w.cluster.tenants[0].undo_retention = 5;
     const obv_job j = world_backup(&w);
     until_value(&w, 600);
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 600).status, OBV_JOB_SUCCESS);
     until_value(&w, 5);
     settle(&w);
     assert_true(no_pins(&w));
@@ -75,7 +63,7 @@ static void what_is_kept_already_is_not_touched(void **state)
     begin(&w);
     w.cluster.tenants[0].undo_retention = 600;
     const obv_job j = world_backup(&w);
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 600).status, OBV_JOB_SUCCESS);
     settle(&w);
     assert_int_equal(w.pin.statement_count, 0);
     assert_int_equal(value(&w), 600);
@@ -98,7 +86,7 @@ static void a_new_coordinator_gives_back_what_the_last_one_took(void **state)
     assert_int_equal(value(&w), 600); /* the set is still being made */
     assert_int_equal(obv_job_cancel(&w.ctx[OBV_JOB_BACKUP], j.id, &c, &err), OBV_OK);
     world_restart(&w);
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_FAILED);
+    assert_int_equal(world_ended(&w, &j, 600).status, OBV_JOB_FAILED);
     until_value(&w, 0);
     settle(&w);
     assert_true(no_pins(&w));
@@ -128,7 +116,7 @@ static void a_value_that_somebody_else_has_set_stays(void **state)
     const obv_job j = world_backup(&w);
     until_value(&w, 600);
     w.cluster.tenants[0].undo_retention = 1800;
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 600).status, OBV_JOB_SUCCESS);
     settle(&w);
     assert_int_equal(value(&w), 1800);
     assert_true(no_pins(&w));
@@ -142,7 +130,7 @@ static void a_set_goes_on_without_its_pin(void **state)
     begin(&w);
     w.pin.down = true;
     const obv_job j = world_backup(&w);
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 600).status, OBV_JOB_SUCCESS);
     settle(&w);
     assert_int_equal(value(&w), 0);
     assert_true(no_pins(&w));
@@ -157,7 +145,7 @@ static void a_pin_that_cannot_be_given_back_is_tried_again(void **state)
     const obv_job j = world_backup(&w);
     until_value(&w, 600);
     w.pin.down = true;
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 600).status, OBV_JOB_SUCCESS);
     for (int i = 0; i < 200; i++)
         world_turn(&w);
     assert_int_equal(value(&w), 600);
@@ -179,7 +167,7 @@ static void a_standby_gets_no_pin(void **state)
     w.cluster.standby = false;
     const obv_job run = world_backup(&w);
     w.cluster.standby = true; /* between the command and the first step */
-    assert_int_equal(ended(&w, &run).status, OBV_JOB_FAILED);
+    assert_int_equal(world_ended(&w, &run, 600).status, OBV_JOB_FAILED);
     settle(&w);
     assert_int_equal(w.pin.statement_count, 0);
     world_end(&w);
@@ -193,7 +181,7 @@ static void the_seeded_bug_leaves_the_pin(void **state)
     begin(&w);
     assert_int_equal(setenv("OBV_BUG", "bug.a1_pin_left", 1), 0);
     const obv_job j = world_backup(&w);
-    assert_int_equal(ended(&w, &j).status, OBV_JOB_SUCCESS);
+    assert_int_equal(world_ended(&w, &j, 600).status, OBV_JOB_SUCCESS);
     settle(&w);
     assert_int_equal(value(&w), 600);
     assert_int_equal(unsetenv("OBV_BUG"), 0);

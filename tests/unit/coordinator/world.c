@@ -239,6 +239,42 @@ obv_job world_archive(world *w)
     return j;
 }
 
+void world_begin_archived(world *w)
+{
+    world_repo_init(w);
+    (void)world_archive(w);
+    const int64_t at = w->now_us;
+    world_run(w, 200, world_archive_has, &at);
+}
+
+obv_job world_job(world *w, const obv_job *j)
+{
+    obv_job now;
+    obv_err err = {0};
+    must(obv_job_get(w->state, j->id, &now, &err), &err);
+    return now;
+}
+
+obv_job world_ended(world *w, const obv_job *j, size_t most)
+{
+    world_run(w, most, world_job_ended, j->id);
+    return world_job(w, j);
+}
+
+obv_set world_set(world *w)
+{
+    obv_set s;
+    obv_err err = {0};
+    must(obv_set_get(w->state, 1, &s, &err), &err);
+    return s;
+}
+
+void world_lag(world *w, int64_t us)
+{
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w->agents[i].archive_lag_us = us;
+}
+
 obv_job world_backup(world *w)
 {
     obv_job j;

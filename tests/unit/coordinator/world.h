@@ -130,6 +130,16 @@ bool world_archive_has(world *w, const void *checkpoint_us); /* published for al
 void world_repo_init(world *w);
 obv_job world_archive(world *w);
 obv_job world_backup(world *w);
+/** Repository made, a round begun, its first checkpoint published for all tenants. */
+void world_begin_archived(world *w);
+/** The job as it is now. */
+obv_job world_job(world *w, const obv_job *j);
+/** The job once it has ended; fails the test after @p most turns. */
+obv_job world_ended(world *w, const obv_job *j, size_t most);
+/** Set 1 as it is now. */
+obv_set world_set(world *w);
+/** Every agent's checkpoints are so far behind. */
+void world_lag(world *w, int64_t us);
 /** The stored file; fails the test if it is not there. */
 obv_span world_file(world *w, const char *path);
 bool world_has_file(world *w, const char *path);
