@@ -72,8 +72,24 @@ static obv_code check_values(const char *path, const obv_agent_config *c, obv_er
 
 obv_code obv_agent_config_load(const char *path, obv_agent_config *out, obv_err *err)
 {
+    return obv_agent_config_load_with(path, NULL, out, NULL, err);
+}
+
+obv_code obv_agent_config_flags(int *argc, char **argv, obv_config_given *out, obv_err *err)
+{
+    return obv_config_take_flags(CONF, argc, argv, out, err);
+}
+
+void obv_agent_config_show(const obv_agent_config *c, const obv_config_origins *origins, obv_buf *out)
+{
+    obv_config_show(CONF, c, origins, out);
+}
+
+obv_code obv_agent_config_load_with(const char *path, const obv_config_given *given, obv_agent_config *out,
+                                    obv_config_origins *origins, obv_err *err)
+{
     *out = (obv_agent_config){0};
-    OBV_TRY(obv_config_load(path, CONF, out, sizeof *out, err));
+    OBV_TRY(obv_config_load_with(path, CONF, given, out, sizeof *out, origins, err));
     const obv_code code = check_values(path, out, err);
     if (code != OBV_OK)
         obv_agent_config_fini(out);

@@ -42,6 +42,13 @@ typedef struct obv_agent_config {
 
 /** Loads and checks. OBV_E_CONFIG names file, line and key. */
 OBV_CHECK obv_code obv_agent_config_load(const char *path, obv_agent_config *out, obv_err *err);
+/** The same with flags and environment before the file; both may be NULL. */
+OBV_CHECK obv_code obv_agent_config_load_with(const char *path, const obv_config_given *given, obv_agent_config *out,
+                                              obv_config_origins *origins, obv_err *err);
+/** Takes the keys' flags out of argv. OBV_E_INVAL. */
+OBV_CHECK obv_code obv_agent_config_flags(int *argc, char **argv, obv_config_given *out, obv_err *err);
+/** Effective values as YAML, each with where it came from. */
+void obv_agent_config_show(const obv_agent_config *c, const obv_config_origins *origins, obv_buf *out);
 void obv_agent_config_fini(obv_agent_config *c);
 /** Effective values as YAML. */
 void obv_agent_config_print(const obv_agent_config *c, obv_buf *out);

@@ -22,6 +22,7 @@
 enum {
     KEY_CHECK = 0x100,
     KEY_PRINT,
+    KEY_SHOW,
     KEY_FAULTS,
     KEY_UUID,
     KEY_ADOPT,
@@ -34,7 +35,8 @@ enum {
 
 struct options {
     const char *config;
-    bool check, print, faults;
+    obv_config_given given; /* flags and environment */
+    bool check, print, show, faults;
     struct obv_local_options local;
     char *words[4];
     unsigned word_count;
@@ -46,6 +48,7 @@ static const struct argp_option OPTIONS[] = {
     {"config", 'c', "FILE", 0, "configuration (default /etc/obvault/agent.yaml)", 0},
     {"check-config", KEY_CHECK, NULL, 0, "check it, the files it names and the plugin, then exit", 0},
     {"print-config", KEY_PRINT, NULL, 0, "print the effective values, then exit", 0},
+    {"show-config", KEY_SHOW, NULL, 0, "print them with where each came from, then exit", 0},
 #ifdef OBV_TEST_FAULTS
     {"list-fault-points", KEY_FAULTS, NULL, 0, "print the fault points of this test build, then exit", 0},
 #endif
@@ -88,6 +91,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_PRINT:
         o->print = true;
+        return 0;
+    case KEY_SHOW:
+        o->print = o->show = true;
         return 0;
     case KEY_FAULTS:
         o->faults = true;
@@ -226,13 +232,17 @@ static int run(const struct options *o)
     obv_err err = {0};
     obv_log_level level = OBV_LOG_INFO;
     int exit_code = 0;
-    if (obv_agent_config_load(o->config, &cfg, &err) != OBV_OK)
+    static obv_config_origins origins;
+    if (obv_agent_config_load_with(o->config, &o->given, &cfg, &origins, &err) != OBV_OK)
         return fail_with(&err);
     if (obv_log_level_parse(cfg.log_level, &level, &err) == OBV_OK)
         obv_log_set_level(level);
     if (o->print) {
         obv_buf text = obv_buf_heap(1 << 20);
-        obv_agent_config_print(&cfg, &text);
+        if (o->show)
+            obv_agent_config_show(&cfg, &origins, &text);
+        else
+            obv_agent_config_print(&cfg, &text);
         (void)fwrite(text.data, 1, text.len, stdout);
         obv_buf_fini(&text);
     } else if (o->check) {
@@ -262,9 +272,15 @@ int main(int argc, char **argv)
     static const struct argp ARGP = {.options = OPTIONS,
                                      .parser = parse_option,
                                      .args_doc = "\nlocal repo init\nlocal repo check\nlocal verify",
-                                     .doc = "Archives log and copies data of the OBServer on this host."};
-    struct options o = {.config = "/etc/obvault/agent.yaml"};
+                                     .doc = "Archives log and copies data of the OBServer on this host.\v"
+                                            "Each key of the configuration is also a flag (--tls.ca=FILE) and an "
+                                            "environment variable (OBVAULT_AGENT_TLS_CA): the flag goes first, then "
+                                            "the environment, the file, the default."};
+    struct options o = {.config = "/etc/obvault/agent.yaml", .given = {.env_prefix = "OBVAULT_AGENT"}};
+    obv_err err = {0};
     argp_err_exit_status = 2;
+    if (obv_agent_config_flags(&argc, argv, &o.given, &err) != OBV_OK)
+        return fail_with(&err);
     if (argp_parse(&ARGP, argc, argv, 0, NULL, &o) != 0)
         return 2;
 #ifdef OBV_TEST_FAULTS

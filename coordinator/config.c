@@ -161,10 +161,10 @@ static obv_code check(const obv_coordinator_config *c, obv_settings *s, obv_err 
     return OBV_OK;
 }
 
-obv_code obv_coordinator_config_load(const char *path, obv_coordinator_config *out, obv_settings *settings,
-                                     obv_err *err)
+obv_code obv_coordinator_config_load(const char *path, const obv_config_given *given, obv_coordinator_config *out,
+                                     obv_settings *settings, obv_config_origins *origins, obv_err *err)
 {
-    OBV_TRY(obv_config_load(path, OBV_COORDINATOR_CONFIG, out, sizeof *out, err));
+    OBV_TRY(obv_config_load_with(path, OBV_COORDINATOR_CONFIG, given, out, sizeof *out, origins, err));
     for (uint32_t i = 0; i < out->pin_count; i++)
         out->pin_settings[i] = (obv_pin_setting){out->pins[i].tenant, out->pins[i].undo_retention_s};
     const obv_code code = check(out, settings, err);

@@ -54,8 +54,12 @@ typedef struct obv_coordinator_config {
 
 extern const obv_config_field OBV_COORDINATOR_CONFIG[];
 
-/** Loads and checks. OBV_E_CONFIG. Free with obv_config_free(OBV_COORDINATOR_CONFIG, ...). */
-OBV_CHECK obv_code obv_coordinator_config_load(const char *path, obv_coordinator_config *out, obv_settings *settings,
-                                               obv_err *err);
+/**
+ * Loads and checks; flags and environment go before the file. OBV_E_CONFIG. Free with
+ * obv_config_free(OBV_COORDINATOR_CONFIG, ...).
+ */
+OBV_CHECK obv_code obv_coordinator_config_load(const char *path, const obv_config_given *given,
+                                               obv_coordinator_config *out, obv_settings *settings,
+                                               obv_config_origins *origins, obv_err *err);
 
 #endif

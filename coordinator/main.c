@@ -16,17 +16,19 @@
 
 const char *argp_program_version = "obvault-coordinator " OBV_VERSION;
 
-enum { OPT_CHECK = 256, OPT_PRINT, OPT_DESCRIBE, OPT_FAULTS };
+enum { OPT_CHECK = 256, OPT_PRINT, OPT_SHOW, OPT_DESCRIBE, OPT_FAULTS };
 
 typedef struct options {
     const char *config;
-    bool check, print, describe, faults;
+    obv_config_given given; /* flags and environment */
+    bool check, print, show, describe, faults;
 } options;
 
 static const struct argp_option OPTIONS[] = {
     {"config", 'c', "FILE", 0, "configuration, default /etc/obvault/coordinator.yaml", 0},
     {"check-config", OPT_CHECK, NULL, 0, "check the configuration and exit", 0},
     {"print-config", OPT_PRINT, NULL, 0, "print the effective configuration and exit", 0},
+    {"show-config", OPT_SHOW, NULL, 0, "print it with where each value came from, and exit", 0},
     {"describe-config", OPT_DESCRIBE, NULL, 0, "print a table of all keys and exit", 0},
 #ifdef OBV_TEST_FAULTS
     {"list-fault-points", OPT_FAULTS, NULL, 0, "print the fault points of this test build and exit", 0},
@@ -46,6 +48,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_PRINT:
         o->print = true;
+        return 0;
+    case OPT_SHOW:
+        o->show = true;
         return 0;
     case OPT_DESCRIBE:
         o->describe = true;
@@ -182,11 +187,25 @@ static int run(daemon_t *d)
 
 int main(int argc, char **argv)
 {
-    static const struct argp ARGP = {OPTIONS, parse, NULL, "Coordinates log archiving, backups and restores.",
-                                     NULL,    NULL,  NULL};
-    options o = {.config = "/etc/obvault/coordinator.yaml"};
+    static const struct argp ARGP = {
+        OPTIONS,
+        parse,
+        NULL,
+        "Coordinates log archiving, backups and restores.\v"
+        "Each key of the configuration is also a flag (--tls.ca=FILE) and an environment "
+        "variable (OBVAULT_COORDINATOR_TLS_CA): the flag goes first, then the environment, "
+        "the file, the default.",
+        NULL,
+        NULL,
+        NULL};
+    options o = {.config = "/etc/obvault/coordinator.yaml", .given = {.env_prefix = "OBVAULT_COORDINATOR"}};
+    static obv_config_origins origins;
     obv_err err = {0};
     daemon_t d = {0};
+    if (obv_config_take_flags(OBV_COORDINATOR_CONFIG, &argc, argv, &o.given, &err) != OBV_OK) {
+        (void)fprintf(stderr, "obvault-coordinator: %s\n", err.msg);
+        return obv_code_describe(err.code)->exit_code;
+    }
     if (argp_parse(&ARGP, argc, argv, 0, NULL, &o) != 0)
         return 2;
 #ifdef OBV_TEST_FAULTS
@@ -201,13 +220,16 @@ int main(int argc, char **argv)
         print_buf(&text);
         return 0;
     }
-    const obv_code code = obv_coordinator_config_load(o.config, &d.cfg, &d.settings, &err);
+    const obv_code code = obv_coordinator_config_load(o.config, &o.given, &d.cfg, &d.settings, &origins, &err);
     if (code != OBV_OK) {
         (void)fprintf(stderr, "obvault-coordinator: %s\n", err.msg);
         return obv_code_describe(code)->exit_code;
     }
     int rc = 0;
-    if (o.print) {
+    if (o.show) {
+        obv_config_show(OBV_COORDINATOR_CONFIG, &d.cfg, &origins, &text);
+        print_buf(&text);
+    } else if (o.print) {
         obv_config_print(OBV_COORDINATOR_CONFIG, &d.cfg, &text);
         print_buf(&text);
     } else if (!o.check) {

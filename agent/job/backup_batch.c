@@ -2,6 +2,7 @@
 #define OBV_LOG_MOD "backup"
 #include "base/clock.h"
 #include "base/log.h"
+#include "format/ob/keys.h"
 #include "job/backup_priv.h"
 
 #include <inttypes.h>
@@ -185,7 +186,10 @@ obv_batch_step obv_batch_work(obv_batch *b)
                      .pg = &b->task->pgs[i],
                      .cancel = b->cancel,
                      .counters = &b->counters};
+    char name[OBV_PKEY_TEXT_MAX];
+    obv_log_context_work(b->task->uid, obv_pg_key_text(c.pg, name));
     judge(b, i, obv_backup_pg(&c, &err), &err);
+    obv_log_context_work(b->task->uid, NULL);
     return OBV_BATCH_WORKED;
 }
 

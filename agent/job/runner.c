@@ -214,6 +214,7 @@ static void *meta_thread(void *arg)
         h->at_work = true;
         (void)pthread_mutex_unlock(&r->mu);
         obv_log_context_set(h->task->job_id, NULL, NULL);
+        obv_log_context_work(h->task->uid, NULL);
         obv_task_progress progress = {0};
         obv_task_result result = {0};
         obv_err err = {0};
@@ -222,6 +223,7 @@ static void *meta_thread(void *arg)
         h->progress = progress;
         finish(r, h, code, &err, &result);
         obv_log_context_set(NULL, NULL, NULL);
+        obv_log_context_work(NULL, NULL);
     }
     (void)pthread_mutex_unlock(&r->mu);
     return NULL;
@@ -262,11 +264,13 @@ static bool work_at(struct obv_runner *r, struct held *h)
 {
     h->users++;
     obv_log_context_set(h->task->job_id, NULL, NULL);
+    obv_log_context_work(h->task->uid, NULL);
     (void)pthread_mutex_unlock(&r->mu);
     const obv_batch_step step = obv_batch_work(h->batch);
     (void)pthread_mutex_lock(&r->mu);
     h->users--;
     obv_log_context_set(NULL, NULL, NULL);
+    obv_log_context_work(NULL, NULL);
     obv_batch_progress(h->batch, &h->progress);
     if (step == OBV_BATCH_OVER && h->users == 0 && !h->at_work) {
         obv_err err = {0};

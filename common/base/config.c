@@ -145,6 +145,15 @@ static void name_of(const struct where *w, char *out, size_t cap)
         (void)snprintf(out, cap, "%s%s%s", before, dot, w->key);
 }
 
+/* Items of lists stand in the file only. */
+static bool in_list(const struct where *w)
+{
+    for (; w; w = w->up)
+        if (w->index >= 0)
+            return true;
+    return false;
+}
+
 /* Offset behind the next `key:` at or after from that stands where a key can stand; from if there is none. */
 static size_t behind_key(obv_span text, size_t from, const char *key)
 {
@@ -177,18 +186,22 @@ static unsigned line_at(obv_span text, size_t at)
     return line;
 }
 
-/* The text being loaded, for messages. */
+/* The text being loaded, for messages, and what comes from elsewhere. */
 struct source {
     const char *name;
     obv_span text;
+    const obv_config_given *given;
+    obv_config_origins *origins; /* may be NULL */
 };
 
 /* "a.yaml line 4: tls.ca <what>" */
 static obv_code refuse(const struct source *src, const struct where *w, const char *what, obv_err *err)
 {
-    char name[200];
+    char name[200], from[160];
     const size_t at = find_key(src->text, w);
     name_of(w, name, sizeof name);
+    if (obv_config_find(src->given, name, from, sizeof from))
+        return obv_fail(err, OBV_E_CONFIG, 0, "%s: %s %s", from, name, what);
     if (at == 0)
         return obv_fail(err, OBV_E_CONFIG, 0, "%s: %s %s", src->name, name, what);
     return obv_fail(err, OBV_E_CONFIG, 0, "%s line %u: %s %s", src->name, line_at(src->text, at), name, what);
@@ -270,6 +283,60 @@ static obv_code take_list(const obv_config_field *f, const struct shadow *from, 
     return OBV_OK;
 }
 
+static void note_origin(const struct source *src, const struct where *w, const char *from, bool in_file)
+{
+    obv_config_origins *o = src->origins;
+    if (!o || o->count == OBV_CONFIG_ORIGINS_MAX || in_list(w))
+        return;
+    struct obv_config_origin *item = &o->item[o->count++];
+    name_of(w, item->key, sizeof item->key);
+    const size_t at = in_file ? find_key(src->text, w) : 0;
+    if (from)
+        (void)snprintf(item->from, sizeof item->from, "%s", from);
+    else if (in_file)
+        (void)snprintf(item->from, sizeof item->from, "%.120s line %u", src->name, line_at(src->text, at));
+    else
+        (void)snprintf(item->from, sizeof item->from, "default");
+}
+
+static obv_code take_bool(const char *given, const bool *in_file, bool fallback, bool *at, const struct where *w,
+                          const struct source *src, obv_err *err)
+{
+    if (given && strcmp(given, "true") != 0 && strcmp(given, "false") != 0)
+        return refuse(src, w, "must be true or false", err);
+    *at = given ? strcmp(given, "true") == 0 : in_file ? *in_file : fallback;
+    return OBV_OK;
+}
+
+/* "a,b" as the shadow of a list of texts; both blocks are the caller's to free. */
+static obv_code split(const char *given, char **text, char ***items, uint64_t *count, obv_err *err)
+{
+    *count = 1;
+    for (const char *p = given; *p; p++)
+        *count += *p == ',';
+    *text = strdup(given);
+    *items = calloc(*count, sizeof **items);
+    if (!*text || !*items)
+        return obv_fail(err, OBV_E_NOMEM, 0, "configuration");
+    char *rest = *text;
+    for (uint64_t i = 0; i < *count; i++)
+        (*items)[i] = strsep(&rest, ",");
+    return OBV_OK;
+}
+
+static obv_code take_given_list(const obv_config_field *f, const char *given, uint8_t *base, const struct where *w,
+                                const struct source *src, obv_err *err)
+{
+    OBV_AUTO(obv_freep) char *text = NULL;
+    OBV_AUTO(obv_freep) char **items = NULL;
+    struct shadow from = {0};
+    OBV_TRY(split(given, &text, &items, &from.count, err));
+    from.value = items;
+    if (f->max && from.count > f->max)
+        return refuse(src, w, "has too many items", err);
+    return take_list(f, &from, base, w, src, err);
+}
+
 /* from may be NULL: nothing of the section was given. */
 static obv_code take_section(const obv_config_field *f, const struct shadow *from, void *to, const struct where *up,
                              const struct source *src, obv_err *err)
@@ -279,22 +346,32 @@ static obv_code take_section(const obv_config_field *f, const struct shadow *fro
         const struct shadow *s = from ? &from[i] : &ABSENT;
         const struct where w = {.up = up, .key = f[i].key, .index = -1};
         uint8_t *at = (uint8_t *)to + f[i].offset;
+        char name[200], from_where[160];
+        name_of(&w, name, sizeof name);
+        const char *given = in_list(&w) ? NULL : obv_config_find(src->given, name, from_where, sizeof from_where);
+        if (f[i].type != OBV_CONFIG_T_SECTION)
+            note_origin(src, &w, given ? from_where : NULL, s->value != NULL);
         switch (f[i].type) {
         case OBV_CONFIG_T_STR:
-            OBV_TRY(take_str(&f[i], s->value, (char **)(void *)at, &w, src, err));
+            OBV_TRY(take_str(&f[i], given ? given : s->value, (char **)(void *)at, &w, src, err));
             break;
         case OBV_CONFIG_T_U32:
         case OBV_CONFIG_T_U64:
-            OBV_TRY(take_number(&f[i], s->value, at, &w, src, err));
+            OBV_TRY(take_number(&f[i], given ? given : s->value, at, &w, src, err));
             break;
         case OBV_CONFIG_T_BOOL:
-            *(bool *)at = s->value ? *(const bool *)s->value : f[i].def != 0;
+            OBV_TRY(take_bool(given, s->value, f[i].def != 0, (bool *)at, &w, src, err));
             break;
         case OBV_CONFIG_T_SECTION:
             OBV_TRY(take_section(f[i].sub, s->value, at, &w, src, err));
             break;
-        case OBV_CONFIG_T_LIST:
         case OBV_CONFIG_T_STRS:
+            if (given)
+                OBV_TRY(take_given_list(&f[i], given, to, &w, src, err));
+            else
+                OBV_TRY(take_list(&f[i], s, to, &w, src, err));
+            break;
+        case OBV_CONFIG_T_LIST:
             OBV_TRY(take_list(&f[i], s, to, &w, src, err));
             break;
         case OBV_CONFIG_T_END:
@@ -335,19 +412,30 @@ static void collect(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
     }
 }
 
-static obv_code explain(const struct source *src, cyaml_err_t rc, const struct complaint *c, obv_err *err)
+static obv_code explain(const struct source *src, const obv_config_field *schema, cyaml_err_t rc,
+                        const struct complaint *c, obv_err *err)
 {
-    char key[80];
+    char key[80], near[96], what[160] = "is no known key here";
     if (rc == CYAML_ERR_INVALID_KEY && sscanf(c->text, "Unexpected key: %79[^ ]", key) == 1) {
         /* libcyaml gives the place of the value before it */
         const struct where w = {.key = key, .index = -1};
-        return refuse(src, &w, "is no known key here", err);
+        obv_config_nearest(schema, key, near, sizeof near);
+        if (near[0])
+            (void)snprintf(what, sizeof what, "is no known key here: did you mean %s?", near);
+        return refuse(src, &w, what, err);
     }
     return obv_fail(err, OBV_E_CONFIG, 0, "%s: %s: %s", src->name, cyaml_strerror(rc), c->text);
 }
 
 obv_code obv_config_parse(const char *name, obv_span text, const obv_config_field *schema, void *out, size_t size,
                           obv_err *err)
+{
+    return obv_config_parse_with(name, text, schema, NULL, out, size, NULL, err);
+}
+
+obv_code obv_config_parse_with(const char *name, obv_span text, const obv_config_field *schema,
+                               const obv_config_given *given, void *out, size_t size, obv_config_origins *origins,
+                               obv_err *err)
 {
     struct arena arena = {0};
     struct complaint complaint = {0};
@@ -364,10 +452,12 @@ obv_code obv_config_parse(const char *name, obv_span text, const obv_config_fiel
         .data_size = (uint32_t)(field_count(schema) * sizeof(struct shadow)),
         .mapping.fields = translate(&arena, schema, 0),
     };
-    const struct source src = {.name = name, .text = text};
+    const struct source src = {.name = name, .text = text, .given = given, .origins = origins};
     struct shadow *loaded = NULL;
     obv_code code = OBV_OK;
     memset(out, 0, size);
+    if (origins)
+        origins->count = 0;
     if (!root.mapping.fields)
         code = obv_fail(err, OBV_E_NOMEM, 0, "configuration %s", name);
     else if (text.len == 0)
@@ -377,7 +467,7 @@ obv_code obv_config_parse(const char *name, obv_span text, const obv_config_fiel
         if (rc == CYAML_ERR_OOM)
             code = obv_fail(err, OBV_E_NOMEM, 0, "configuration %s", name);
         else if (rc != CYAML_OK)
-            code = explain(&src, rc, &complaint, err);
+            code = explain(&src, schema, rc, &complaint, err);
     }
     if (code == OBV_OK) {
         code = take_section(schema, loaded, out, NULL, &src, err);
@@ -392,13 +482,19 @@ obv_code obv_config_parse(const char *name, obv_span text, const obv_config_fiel
 
 obv_code obv_config_load(const char *path, const obv_config_field *schema, void *out, size_t size, obv_err *err)
 {
+    return obv_config_load_with(path, schema, NULL, out, size, NULL, err);
+}
+
+obv_code obv_config_load_with(const char *path, const obv_config_field *schema, const obv_config_given *given,
+                              void *out, size_t size, obv_config_origins *origins, obv_err *err)
+{
     obv_buf text = obv_buf_heap(OBV_CONFIG_FILE_MAX);
     memset(out, 0, size);
     obv_code code = obv_file_read_all(path, OBV_CONFIG_FILE_MAX, &text, err);
     if (code == OBV_E_LIMIT)
         code = obv_fail(err, OBV_E_CONFIG, 0, "%s is longer than %u bytes", path, OBV_CONFIG_FILE_MAX);
     if (code == OBV_OK)
-        code = obv_config_parse(path, obv_buf_span(&text), schema, out, size, err);
+        code = obv_config_parse_with(path, obv_buf_span(&text), schema, given, out, size, origins, err);
     obv_buf_fini(&text);
     return code;
 }

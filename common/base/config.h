@@ -78,6 +78,52 @@ OBV_CHECK obv_code obv_config_load(const char *path, const obv_config_field *sch
 /** The same from memory; @p name stands for the file in messages. */
 OBV_CHECK obv_code obv_config_parse(const char *name, obv_span text, const obv_config_field *schema, void *out,
                                     size_t size, obv_err *err);
+/* ---- the same keys from elsewhere: flag over environment over file over default
+ *
+ * A key that holds one value, or a list of texts (separated by commas), is also the flag `--tls.ca=VALUE` (hyphens do
+ * for underscores) and the environment variable PREFIX_TLS_CA. An empty variable counts as absent. Lists of sections
+ * stand in the file only.
+ */
+#define OBV_CONFIG_FLAGS_MAX 64u
+typedef struct obv_config_given {
+    const char *env_prefix; /* "OBVAULT_AGENT"; NULL: the environment is not looked at */
+    struct obv_config_flag {
+        char key[96]; /* dotted */
+        const char *value;
+    } flag[OBV_CONFIG_FLAGS_MAX];
+    size_t flag_count;
+} obv_config_given;
+/**
+ * Takes the flags that are keys of @p schema out of argv, up to "--"; the rest is the caller's.
+ * @return OBV_OK; OBV_E_INVAL: no value, given twice, too many, or a dotted name that is no key (the nearest is named)
+ */
+OBV_CHECK obv_code obv_config_take_flags(const obv_config_field *schema, int *argc, char **argv, obv_config_given *out,
+                                         obv_err *err);
+
+/* Where each value came from. */
+#define OBV_CONFIG_ORIGINS_MAX 160u
+typedef struct obv_config_origins {
+    struct obv_config_origin {
+        char key[96];   /* dotted; a list counts as one */
+        char from[160]; /* "flag --workers", "environment OBVAULT_AGENT_WORKERS", "/etc/x.yaml line 4", "default" */
+    } item[OBV_CONFIG_ORIGINS_MAX];
+    size_t count;
+} obv_config_origins;
+
+/** As obv_config_load. @p given and @p origins may be NULL. */
+OBV_CHECK obv_code obv_config_load_with(const char *path, const obv_config_field *schema, const obv_config_given *given,
+                                        void *out, size_t size, obv_config_origins *origins, obv_err *err);
+/** As obv_config_parse. */
+OBV_CHECK obv_code obv_config_parse_with(const char *name, obv_span text, const obv_config_field *schema,
+                                         const obv_config_given *given, void *out, size_t size,
+                                         obv_config_origins *origins, obv_err *err);
+/** The effective values as obv_config_print gives them, each with its origin as a comment. */
+void obv_config_show(const obv_config_field *schema, const void *conf, const obv_config_origins *origins, obv_buf *out);
+/** The value that flag or environment give for a dotted key, its origin into @p from of @p cap bytes; NULL: none. */
+const char *obv_config_find(const obv_config_given *given, const char *key, char *from, size_t cap);
+/** The key of the schema nearest to @p name, dotted, "" if none is near. */
+void obv_config_nearest(const obv_config_field *schema, const char *name, char *out, size_t cap);
+
 /** Frees what a load put into the struct and zeroes it. */
 void obv_config_free(const obv_config_field *schema, void *conf, size_t size);
 /** The effective values as YAML that loads to the same struct. */

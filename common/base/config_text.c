@@ -58,18 +58,43 @@ static void put_quoted(obv_buf *out, const char *s)
     put(out, "\"");
 }
 
-static void put_fields(const obv_config_field *f, const void *conf, unsigned depth, bool in_item, obv_buf *out);
+/* Where the text goes, and what it says of each key's origin. */
+struct print {
+    obv_buf *out;
+    const obv_config_origins *origins; /* NULL: nothing */
+};
 
-static void put_list(const obv_config_field *f, const uint8_t *base, unsigned depth, obv_buf *out)
+static void put_fields(const obv_config_field *f, const void *conf, unsigned depth, bool in_item, const char *prefix,
+                       const struct print *p);
+
+/* Ends a key's line. */
+static void put_end(const struct print *p, const char *key)
 {
+    for (size_t i = 0; p->origins && i < p->origins->count; i++) {
+        if (strcmp(p->origins->item[i].key, key) != 0)
+            continue;
+        put(p->out, " # ");
+        for (const char *c = p->origins->item[i].from; *c; c++) /* a path may have anything in it */
+            obv_buf_append(p->out, (unsigned char)*c < 0x20 || *c == 0x7f ? "?" : c, 1);
+        break;
+    }
+    put(p->out, "\n");
+}
+
+static void put_list(const obv_config_field *f, const uint8_t *base, unsigned depth, const char *name,
+                     const struct print *p)
+{
+    obv_buf *out = p->out;
     const uint8_t *items = *(void *const *)(const void *)(base + f->offset);
     const uint32_t n = *(const uint32_t *)(const void *)(base + f->count_offset);
-    put(out, n ? "\n" : " []\n");
+    put(out, n ? "" : " []");
+    put_end(p, name);
     for (uint32_t i = 0; i < n; i++) {
         put_indent(out, depth + 1);
         put(out, "- ");
         if (f->type == OBV_CONFIG_T_LIST) {
-            put_fields(f->sub, items + (size_t)i * f->item_size, depth + 2, true, out);
+            put_fields(f->sub, items + (size_t)i * f->item_size, depth + 2, true, "\n",
+                       p); /* no origins of their own */
         } else {
             put_quoted(out, ((char *const *)(const void *)items)[i]);
             put(out, "\n");
@@ -78,9 +103,13 @@ static void put_list(const obv_config_field *f, const uint8_t *base, unsigned de
 }
 
 /* in_item: the first key stands behind "- " and needs no indentation. */
-static void put_fields(const obv_config_field *f, const void *conf, unsigned depth, bool in_item, obv_buf *out)
+static void put_fields(const obv_config_field *f, const void *conf, unsigned depth, bool in_item, const char *prefix,
+                       const struct print *p)
 {
+    obv_buf *out = p->out;
     for (; f->type != OBV_CONFIG_T_END; f++) {
+        char name[96];
+        (void)snprintf(name, sizeof name, "%s%s%s", prefix, prefix[0] ? "." : "", f->key);
         const uint8_t *at = (const uint8_t *)conf + f->offset;
         if (!in_item)
             put_indent(out, depth);
@@ -91,28 +120,29 @@ static void put_fields(const obv_config_field *f, const void *conf, unsigned dep
         case OBV_CONFIG_T_STR:
             put(out, " ");
             put_quoted(out, *(char *const *)(const void *)at);
-            put(out, "\n");
+            put_end(p, name);
             break;
         case OBV_CONFIG_T_U32:
             put(out, " ");
             put_number(out, *(const uint32_t *)(const void *)at);
-            put(out, "\n");
+            put_end(p, name);
             break;
         case OBV_CONFIG_T_U64:
             put(out, " ");
             put_number(out, *(const uint64_t *)(const void *)at);
-            put(out, "\n");
+            put_end(p, name);
             break;
         case OBV_CONFIG_T_BOOL:
-            put(out, *(const bool *)at ? " true\n" : " false\n");
+            put(out, *(const bool *)at ? " true" : " false");
+            put_end(p, name);
             break;
         case OBV_CONFIG_T_SECTION:
             put(out, "\n");
-            put_fields(f->sub, at, depth + 1, false, out);
+            put_fields(f->sub, at, depth + 1, false, name, p);
             break;
         case OBV_CONFIG_T_LIST:
         case OBV_CONFIG_T_STRS:
-            put_list(f, conf, depth, out);
+            put_list(f, conf, depth, name, p);
             break;
         case OBV_CONFIG_T_END:
             break;
@@ -122,7 +152,12 @@ static void put_fields(const obv_config_field *f, const void *conf, unsigned dep
 
 void obv_config_print(const obv_config_field *schema, const void *conf, obv_buf *out)
 {
-    put_fields(schema, conf, 0, false, out);
+    put_fields(schema, conf, 0, false, "", &(struct print){.out = out});
+}
+
+void obv_config_show(const obv_config_field *schema, const void *conf, const obv_config_origins *origins, obv_buf *out)
+{
+    put_fields(schema, conf, 0, false, "", &(struct print){.out = out, .origins = origins});
 }
 
 static const char *type_name(obv_config_type t)

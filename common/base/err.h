@@ -85,7 +85,7 @@ obv_code obv_code_from_errno(int e);
 
 typedef struct obv_code_info {
     obv_code code;
-    const char *name;       /* stable label: logs, metrics, JSON */
+    const char *name;       /* stable label: logs, JSON; obv_code_label for metrics */
     const char *class_name; /* item, job, alarm, host, retry */
     int exit_code;          /* of the CLI (docs/cli.md) */
     int grpc_status;
@@ -94,6 +94,11 @@ typedef struct obv_code_info {
 
 /** @return the row of @p code; the row of OBV_E_INTERNAL for an unknown number. Never NULL. */
 const obv_code_info *obv_code_describe(obv_code code);
+/**
+ * The value of the metric label `code`, as `obvault_errors_total{code="no_space"}`: the row's name, "internal" for an
+ * unknown number. Lower case, digits and underscores, and never a new one without a row in docs/errors.md.
+ */
+static inline const char *obv_code_label(obv_code code) { return obv_code_describe(code)->name; }
 /** @return row i of the table, NULL past the end. */
 const obv_code_info *obv_code_at(size_t i);
 

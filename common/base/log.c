@@ -40,6 +40,12 @@ void obv_log_context_set(const char *job, const char *tenant, const char *set)
     (void)snprintf(context.set, sizeof context.set, "%s", set ? set : "");
 }
 
+void obv_log_context_work(const char *task, const char *pg)
+{
+    (void)snprintf(context.task, sizeof context.task, "%s", task ? task : "");
+    (void)snprintf(context.pg, sizeof context.pg, "%s", pg ? pg : "");
+}
+
 obv_log_context obv_log_context_get(void) { return context; }
 void obv_log_context_put(const obv_log_context *c) { context = *c; }
 
@@ -114,6 +120,8 @@ static void begin(struct line *l, obv_log_level level, const char *mod)
     l->len = 0;
     put(l, head, (size_t)n);
     put_context(l, "job", context.job);
+    put_context(l, "task", context.task);
+    put_context(l, "pg", context.pg);
     put_context(l, "tenant", context.tenant);
     put_context(l, "set", context.set);
 }
@@ -136,6 +144,24 @@ void obv_log_write(obv_log_level level, const char *mod, const char *fmt, ...)
     va_end(ap);
     begin(&l, level, mod);
     put_context(&l, "msg", msg);
+    end(&l);
+}
+
+void obv_log_repeated(obv_log_level level, const char *mod, uint64_t left_out, const char *fmt, ...)
+{
+    char msg[OBV_LOG_LINE_MAX];
+    char count[24];
+    struct line l;
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(msg, sizeof msg, fmt, ap);
+    va_end(ap);
+    begin(&l, level, mod);
+    put_context(&l, "msg", msg);
+    if (left_out) {
+        (void)snprintf(count, sizeof count, "%llu", (unsigned long long)left_out);
+        put_context(&l, "left_out", count);
+    }
     end(&l);
 }
 

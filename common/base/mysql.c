@@ -1,5 +1,7 @@
 #include "base/mysql.h"
 
+#include "base/secret.h"
+
 #include <errmsg.h>
 #include <errno.h>
 #include <mysql.h>
@@ -7,11 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <openssl/crypto.h>
-
 #define CONNECT_MS 5000
 #define QUERY_MS 10000
-#define PASSWORD_MAX 512
 
 struct obv_mysql {
     MYSQL *h;
@@ -61,28 +60,24 @@ static obv_code fail(const obv_mysql *m, const char *what, obv_err *err)
     return obv_fail(err, code, n, "sql at %s: %.160s: %.80s", m->where, mysql_error(m->h), what);
 }
 
-static obv_code read_password(const char *path, char *out, size_t cap, obv_err *err)
+/* NULL without a file: no password. Whatever is wrong with the file is the configuration's fault. */
+static obv_code read_password(const char *path, obv_secret **out, obv_err *err)
 {
-    out[0] = 0;
     if (!path || !path[0])
         return OBV_OK;
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return obv_fail(err, OBV_E_CONFIG, errno, "password file %s: %s", path, strerror(errno));
-    const size_t n = fread(out, 1, cap - 1, f);
-    const bool bad = ferror(f) || n >= cap - 1;
-    (void)fclose(f);
-    if (bad)
-        return obv_fail(err, OBV_E_CONFIG, 0, "password file %s: unreadable, or longer than %zu bytes", path, cap - 2);
-    out[n] = 0;
-    out[strcspn(out, "\r\n")] = 0;
-    return OBV_OK;
+    const obv_code code = obv_secret_load(path, out, err);
+    if (code == OBV_OK || code == OBV_E_NOMEM)
+        return code;
+    if (err)
+        err->code = OBV_E_CONFIG;
+    (void)obv_wrap(err, "password file");
+    return OBV_E_CONFIG;
 }
 
 static pthread_once_t library = PTHREAD_ONCE_INIT;
 static void library_up(void) { (void)mysql_library_init(0, NULL, NULL); }
 
-static obv_code connect_it(obv_mysql *m, const obv_mysql_config *cfg, const char *password, obv_err *err)
+static obv_code connect_it(obv_mysql *m, const obv_mysql_config *cfg, const obv_secret *password, obv_err *err)
 {
     const uint32_t query_ms = cfg->query_timeout_ms ? cfg->query_timeout_ms : QUERY_MS;
     const uint32_t connect_ms = cfg->connect_timeout_ms ? cfg->connect_timeout_ms : CONNECT_MS;
@@ -97,7 +92,7 @@ static obv_code connect_it(obv_mysql *m, const obv_mysql_config *cfg, const char
     (void)mysql_options(m->h, MYSQL_OPT_LOCAL_INFILE, &local_infile);
     (void)mysql_options(m->h, MYSQL_SET_CHARSET_NAME, "utf8mb4");
     (void)mysql_options4(m->h, MYSQL_OPT_CONNECT_ATTR_ADD, "program_name", "obvault");
-    if (!mysql_real_connect(m->h, cfg->host, cfg->user, password, "oceanbase", cfg->port, NULL, 0)) {
+    if (!mysql_real_connect(m->h, cfg->host, cfg->user, obv_secret_reveal(password), "oceanbase", cfg->port, NULL, 0)) {
         const obv_code code = fail(m, "connect", err);
         /* whatever a connect is refused for, it is worth another try unless the account is at fault */
         if (code == OBV_E_INTERNAL)
@@ -117,14 +112,11 @@ obv_code obv_mysql_open(const obv_mysql_config *cfg, obv_mysql **out, obv_err *e
     if (!m || !(m->h = mysql_init(NULL)))
         return obv_fail(err, OBV_E_NOMEM, 0, "sql connection");
     (void)snprintf(m->where, sizeof m->where, "%.80s@%.60s:%u", cfg->user, cfg->host, cfg->port);
-    char password[PASSWORD_MAX];
-    obv_code code = read_password(cfg->password_file, password, sizeof password, err);
-    if (code == OBV_OK)
-        code = connect_it(m, cfg, password, err);
-    OPENSSL_cleanse(password, sizeof password);
-    if (code == OBV_OK)
-        *out = OBV_STEAL(m);
-    return code;
+    OBV_AUTO(obv_secret_freep) obv_secret *password = NULL;
+    OBV_TRY(read_password(cfg->password_file, &password, err));
+    OBV_TRY(connect_it(m, cfg, password, err));
+    *out = OBV_STEAL(m);
+    return OBV_OK;
 }
 
 void obv_mysql_close(obv_mysql *m)

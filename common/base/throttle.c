@@ -49,6 +49,8 @@ void obv_throttle_set(obv_throttle *t, uint64_t per_s)
 {
     pthread_mutex_lock(&t->mu);
     refill(t); /* the time until now counts by the old rate */
+    if (per_s == 0 && t->tokens < 0)
+        t->tokens = 0; /* without a rate no debt could ever be paid: a later rate starts clean */
     t->per_s = (double)per_s;
     pthread_mutex_unlock(&t->mu);
 }
@@ -61,10 +63,13 @@ static int64_t try_take(obv_throttle *t, uint64_t n)
     if (t->per_s > 0) {
         refill(t);
         const double need = (double)n < t->burst ? (double)n : t->burst;
-        if (t->tokens >= need)
+        if (t->tokens >= need) {
             t->tokens -= (double)n;
-        else
-            wait_ns = 1 + (int64_t)((need - t->tokens) * (double)OBV_NS_PER_S / t->per_s);
+        } else {
+            /* a debt may be far longer than 64 bits of nanoseconds: the next look is never that far away */
+            const double ns = (need - t->tokens) * (double)OBV_NS_PER_S / t->per_s;
+            wait_ns = ns < (double)OBV_NS_PER_S ? 1 + (int64_t)ns : OBV_NS_PER_S;
+        }
     }
     pthread_mutex_unlock(&t->mu);
     return wait_ns;

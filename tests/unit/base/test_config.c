@@ -165,6 +165,152 @@ static void every_key_has_a_row_in_the_description(void **state)
     obv_buf_fini(&b);
 }
 
+static void an_unknown_key_comes_with_the_name_that_was_meant(void **state)
+{
+    (void)state;
+    /* clang-format off */
+    static const struct { const char *text, *says; } CASES[] = {
+        {"tls: {ca: x}\nworker: 3\n",                     "line 2: worker is no known key here: did you mean workers?"},
+        {"tls: {ca: x, certt: y}\n",                       "did you mean tls.cert?"},
+        {"tls: {ca: x}\nWorkers: 3\n",                    "did you mean workers?"},
+        {"tls: {ca: x}\noptions: [{key: a, vlaue: b}]\n", "did you mean options.value?"},
+        {"tls: {ca: x}\nsomething_else: 3\n",             "is no known key here"},
+    };
+    /* clang-format on */
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        struct conf c;
+        obv_err err = {0};
+        assert_int_equal(load(CASES[i].text, &c, &err), OBV_E_CONFIG);
+        print_message("%s\n", err.msg);
+        assert_non_null(strstr(err.msg, CASES[i].says));
+    }
+    char near[96];
+    obv_config_nearest(CONF, "something_else", near, sizeof near);
+    assert_string_equal(near, "");
+}
+
+static const char *origin_of(const obv_config_origins *o, const char *key)
+{
+    for (size_t i = 0; i < o->count; i++)
+        if (strcmp(o->item[i].key, key) == 0)
+            return o->item[i].from;
+    return "no such key";
+}
+
+static obv_code load_with(const char *text, const obv_config_given *given, struct conf *c, obv_config_origins *o,
+                          obv_err *err)
+{
+    return obv_config_parse_with("a.yaml", obv_span_of(text, strlen(text)), CONF, given, c, sizeof *c, o, err);
+}
+
+static int words(char *line, char **argv)
+{
+    int n = 0;
+    for (char *w = strtok(line, " "); w; w = strtok(NULL, " "))
+        argv[n++] = w;
+    argv[n] = NULL;
+    return n;
+}
+
+static void flags_go_before_the_environment_and_that_before_the_file(void **state)
+{
+    (void)state;
+    char line[] = "agent --config x.yaml --tls.ca=/flag/ca.pem --workers 5 local --hosts=a,b -- --bytes=1";
+    static obv_config_origins o;
+    obv_config_given given = {.env_prefix = "TEST_OBV"};
+    char *argv[16];
+    int argc = words(line, argv);
+    struct conf c;
+    obv_err err = {0};
+    assert_int_equal(obv_config_take_flags(CONF, &argc, argv, &given, &err), OBV_OK);
+    assert_int_equal(argc, 6); /* what is no key is left, and everything behind "--" */
+    assert_string_equal(argv[2], "x.yaml");
+    assert_string_equal(argv[3], "local");
+    assert_string_equal(argv[5], "--bytes=1");
+    assert_null(argv[6]);
+    (void)setenv("TEST_OBV_WORKERS", "6", 1);
+    (void)setenv("TEST_OBV_DIRECT", "false", 1);
+    (void)setenv("TEST_OBV_TLS_CERT", "/env/cert.pem", 1);
+    (void)setenv("TEST_OBV_BYTES", "", 1); /* empty: absent */
+    assert_int_equal(
+        load_with("workers: 7\nbytes: 9\nhosts: [c]\ntls:\n  cert: /file/cert.pem\n", &given, &c, &o, &err), OBV_OK);
+    assert_string_equal(c.tls.ca, "/flag/ca.pem"); /* required, and given by the flag alone */
+    assert_int_equal(c.workers, 5);
+    assert_false(c.direct);
+    assert_string_equal(c.tls.cert, "/env/cert.pem");
+    assert_true(c.bytes == 9);
+    assert_string_equal(c.listen, "0.0.0.0:2900");
+    assert_int_equal(c.host_count, 2);
+    assert_string_equal(c.hosts[1], "b");
+    assert_string_equal(origin_of(&o, "workers"), "flag --workers");
+    assert_string_equal(origin_of(&o, "direct"), "environment TEST_OBV_DIRECT");
+    assert_string_equal(origin_of(&o, "tls.cert"), "environment TEST_OBV_TLS_CERT");
+    assert_string_equal(origin_of(&o, "bytes"), "a.yaml line 2");
+    assert_string_equal(origin_of(&o, "listen"), "default");
+    assert_string_equal(origin_of(&o, "options"), "default");
+    assert_int_equal(o.count, 8); /* every key once, sections have none */
+    obv_buf shown = obv_buf_heap(10000), again = obv_buf_heap(10000), plain = obv_buf_heap(10000);
+    struct conf d;
+    obv_config_show(CONF, &c, &o, &shown);
+    obv_config_print(CONF, &c, &plain);
+    obv_err why = {0};
+    assert_int_equal(obv_config_parse("shown", obv_buf_span(&shown), CONF, &d, sizeof d, &why), OBV_OK);
+    obv_config_print(CONF, &d, &again); /* with its origins it is still the same configuration */
+    assert_true(obv_span_equal(obv_buf_span(&plain), obv_buf_span(&again)));
+    obv_buf_append(&shown, "", 1);
+    assert_non_null(strstr((char *)shown.data, "workers: 5 # flag --workers\n"));
+    assert_non_null(strstr((char *)shown.data, "  cert: \"/env/cert.pem\" # environment TEST_OBV_TLS_CERT\n"));
+    obv_buf_fini(&shown);
+    obv_buf_fini(&again);
+    obv_buf_fini(&plain);
+    obv_config_free(CONF, &c, sizeof c);
+    obv_config_free(CONF, &d, sizeof d);
+    /* what comes from elsewhere is judged as what stands in the file, and blamed on where it came from */
+    (void)setenv("TEST_OBV_DIRECT", "maybe", 1);
+    assert_int_equal(load_with("workers: 7\n", &given, &c, &o, &err), OBV_E_CONFIG);
+    assert_non_null(strstr(err.msg, "environment TEST_OBV_DIRECT: direct must be true or false"));
+    (void)unsetenv("TEST_OBV_DIRECT");
+    given.flag_count = 0;
+    assert_int_equal(load_with("tls: {ca: x}\nworkers: 7\n", &given, &c, &o, &err), OBV_OK);
+    assert_int_equal(c.workers, 6);
+    obv_config_free(CONF, &c, sizeof c);
+    (void)setenv("TEST_OBV_WORKERS", "65", 1);
+    assert_int_equal(load_with("tls: {ca: x}\nworkers: 7\n", &given, &c, &o, &err), OBV_E_CONFIG);
+    assert_non_null(strstr(err.msg, "environment TEST_OBV_WORKERS: workers is 65"));
+    (void)unsetenv("TEST_OBV_WORKERS");
+    (void)setenv("TEST_OBV_HOSTS", "a,b,c,d,e", 1);
+    assert_int_equal(load_with("tls: {ca: x}\n", &given, &c, &o, &err), OBV_E_CONFIG);
+    assert_non_null(strstr(err.msg, "hosts has too many items"));
+    (void)unsetenv("TEST_OBV_HOSTS");
+    (void)unsetenv("TEST_OBV_TLS_CERT");
+    (void)unsetenv("TEST_OBV_BYTES");
+}
+
+static void flags_that_are_wrong_are_refused(void **state)
+{
+    (void)state;
+    /* clang-format off */
+    static const struct { const char *a, *b, *says; } CASES[] = {
+        {"--tls.cart=x",   NULL,          "--tls.cart is no key of the configuration: did you mean --tls.cert?"},
+        {"--no.such.key=", NULL,          "is no key of the configuration"},
+        {"--workers=1",    "--workers=2", "given twice"},
+        {"--tls.ca",       NULL,          "needs a value"},
+    };
+    /* clang-format on */
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        char line[100];
+        char *argv[8];
+        (void)snprintf(line, sizeof line, "agent %s%s%s", CASES[i].a, CASES[i].b ? " " : "",
+                       CASES[i].b ? CASES[i].b : "");
+        int argc = words(line, argv);
+        obv_config_given given = {0};
+        obv_err err = {0};
+        assert_int_equal(obv_config_take_flags(CONF, &argc, argv, &given, &err), OBV_E_INVAL);
+        print_message("%s\n", err.msg);
+        assert_non_null(strstr(err.msg, CASES[i].says));
+    }
+}
+
 static void a_missing_file_is_not_found(void **state)
 {
     (void)state;
@@ -182,6 +328,9 @@ int main(void)
         cmocka_unit_test(an_unknown_key_comes_with_its_line),
         cmocka_unit_test(what_is_printed_loads_to_the_same),
         cmocka_unit_test(every_key_has_a_row_in_the_description),
+        cmocka_unit_test(an_unknown_key_comes_with_the_name_that_was_meant),
+        cmocka_unit_test(flags_go_before_the_environment_and_that_before_the_file),
+        cmocka_unit_test(flags_that_are_wrong_are_refused),
         cmocka_unit_test(a_missing_file_is_not_found),
     };
     return cmocka_run_group_tests_name("base.config", tests, NULL, NULL);

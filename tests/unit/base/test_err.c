@@ -32,8 +32,9 @@ static void render(obv_buf *b)
         (void)snprintf(row, sizeof row, "| %s | %s |\n", CLASSES[i][0], CLASSES[i][1]);
         put(b, row);
     }
-    put(b,
-        "\n| code | name | class | exit code | gRPC status | what it means, what to do |\n|---|---|---|---|---|---|\n");
+    put(b, "\nThe name is also the value of the metric label `code`.\n\n"
+           "| code | name, label | class | exit code | gRPC status | what it means, what to do "
+           "|\n|---|---|---|---|---|---|\n");
     const obv_code_info *c;
     for (size_t i = 0; (c = obv_code_at(i)) != NULL; i++) {
         char row[400];
@@ -72,6 +73,76 @@ static void names_and_numbers_are_unique_and_classes_fit(void **state)
         }
         assert_int_equal(OBV_IS_RETRYABLE(a->code), strcmp(a->class_name, "retry") == 0);
     }
+}
+
+/* Exit codes of the command line that the design knows, and what may end with each. */
+static void every_row_is_whole_and_its_exit_code_is_the_designs(void **state)
+{
+    (void)state;
+    /* clang-format off */
+    static const struct { int exit_code; const char *names; } EXITS[] = {
+        {0, "ok"},
+        {1, "not_found exists conflict pg_changed pg_gone unsupported fenced limit cancelled no_memory internal"},
+        {2, "invalid_argument"},
+        {5, "already_running"},
+        {6, "not_restorable log_gap"},
+        {7, "corrupt"},
+        {8, "no_space read_only io throttled stale"},
+        {9, "not_initialised"},
+        {10, "denied authentication"},
+        {11, "config"},
+        {12, "unavailable"},
+        {14, "precondition not_ready"},
+        {124, "timeout"},
+    };
+    /* clang-format on */
+    const obv_code_info *c;
+    size_t rows = 0, listed = 0;
+    for (size_t i = 0; (c = obv_code_at(i)) != NULL; i++, rows++) {
+        size_t e = 0;
+        while (e < sizeof EXITS / sizeof *EXITS && EXITS[e].exit_code != c->exit_code)
+            e++;
+        assert_true(e < sizeof EXITS / sizeof *EXITS);
+        const char *at = strstr(EXITS[e].names, c->name);
+        assert_non_null(at);
+        assert_true(at == EXITS[e].names || at[-1] == ' ');
+        assert_ptr_equal(obv_code_label(c->code), c->name);
+        assert_int_equal(strspn(c->name, "abcdefghijklmnopqrstuvwxyz0123456789_"), strlen(c->name));
+        assert_true(c->grpc_status >= 0 && c->grpc_status <= 16);
+        assert_int_equal(c->grpc_status == 0, c->code == OBV_OK);
+        assert_int_equal(c->default_hint[0] == 0, c->code == OBV_OK); /* each failure says what to do next */
+        assert_true(strlen(c->default_hint) < sizeof((obv_err *)0)->hint);
+        assert_ptr_equal(obv_code_describe(c->code), c);
+    }
+    for (size_t e = 0; e < sizeof EXITS / sizeof *EXITS; e++)
+        for (const char *p = EXITS[e].names; *p; p++)
+            listed += p[1] == ' ' || p[1] == 0;
+    assert_int_equal(rows, listed);
+    assert_string_equal(obv_code_label((obv_code)12345), "internal");
+}
+
+/* The numbers of the enumeration itself: one that is in no row would travel as "internal". */
+static void every_number_of_the_header_has_a_row(void **state)
+{
+    (void)state;
+    obv_buf text = obv_buf_heap(1 << 20);
+    obv_err err = {0};
+    size_t found = 0;
+    assert_int_equal(obv_file_read_all("common/base/err.h", 1 << 20, &text, &err), OBV_OK);
+    obv_buf_append(&text, "", 1);
+    for (const char *at = (char *)text.data; (at = strstr(at, "\n    OBV_")) != NULL; at++) {
+        int number = -1;
+        char name[64];
+        if (sscanf(at, " %63[A-Z_] = %d", name, &number) != 2 || (strncmp(name, "OBV_E_", 6) && strcmp(name, "OBV_OK")))
+            continue;
+        found++;
+        assert_int_equal(obv_code_describe((obv_code)number)->code, number);
+    }
+    size_t rows = 0;
+    while (obv_code_at(rows))
+        rows++;
+    assert_int_equal(found, rows);
+    obv_buf_fini(&text);
 }
 
 static void a_failure_without_a_record_is_still_a_code(void **state)
@@ -118,6 +189,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_page_says_what_the_table_says),
         cmocka_unit_test(names_and_numbers_are_unique_and_classes_fit),
+        cmocka_unit_test(every_row_is_whole_and_its_exit_code_is_the_designs),
+        cmocka_unit_test(every_number_of_the_header_has_a_row),
         cmocka_unit_test(a_failure_without_a_record_is_still_a_code),
         cmocka_unit_test(context_goes_in_front_and_long_texts_are_cut),
         cmocka_unit_test(errno_values_have_a_class),

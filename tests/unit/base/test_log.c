@@ -50,6 +50,27 @@ static void a_line_has_time_level_module_context_and_message(void **state)
                         " level=info mod=logtest job=\"7\" tenant=\"t1\" set=\"set 3\" msg=\"piece 4 late\"\n");
 }
 
+static void a_line_names_the_task_and_the_pg_at_work(void **state)
+{
+    (void)state;
+    obv_log_context_set("backup_7", NULL, NULL);
+    obv_log_context_work("7/3/1", "1100611139453781/3");
+    OBV_INFO("copied");
+    assert_non_null(
+        strstr(read_lines(pipe_fds[0]), " job=\"backup_7\" task=\"7/3/1\" pg=\"1100611139453781/3\" msg=\"copied\"\n"));
+    const obv_log_context kept = obv_log_context_get();
+    obv_log_context_work("7/3/1", NULL); /* between two PGs */
+    OBV_INFO("idle");
+    assert_null(strstr(read_lines(pipe_fds[0]), " pg="));
+    obv_log_context_work(NULL, NULL);
+    obv_log_context_put(&kept); /* as in a thread that is started for the same work */
+    OBV_INFO("copied");
+    assert_non_null(strstr(read_lines(pipe_fds[0]), " task=\"7/3/1\" pg=\"1100611139453781/3\" "));
+    obv_log_context_work(NULL, NULL);
+}
+
+static void say_again(int i) { OBV_WARN_EVERY(3600, "again %d", i); }
+
 static void below_the_level_nothing_is_evaluated(void **state)
 {
     (void)state;
@@ -107,7 +128,7 @@ static void a_repeated_warning_is_limited_and_counted(void **state)
 {
     (void)state;
     for (int i = 0; i < 5; i++)
-        OBV_WARN_EVERY(3600, "again %d", i);
+        say_again(i);
     const char *got = read_lines(pipe_fds[0]);
     assert_non_null(strstr(got, "again 0"));
     assert_null(strstr(got, "again 1"));
@@ -122,6 +143,13 @@ static void a_repeated_warning_is_limited_and_counted(void **state)
     l.next_at_ns = 0;
     assert_true(obv_log_limit_pass(&l, 0, &left_out));
     assert_int_equal(left_out, 2);
+
+    static obv_log_limit due; /* the line that comes next says how many did not */
+    due.left_out = 4;
+    assert_true(obv_log_limit_pass(&due, 3600, &left_out));
+    obv_log_repeated(OBV_LOG_WARN, "logtest", left_out, "again %d", 9);
+    got = read_lines(pipe_fds[0]);
+    assert_non_null(strstr(got, "msg=\"again 9\" left_out=\"4\"\n"));
 }
 
 static void levels_have_names(void **state)
@@ -139,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_line_has_time_level_module_context_and_message, open_pipe, close_pipe),
+        cmocka_unit_test_setup_teardown(a_line_names_the_task_and_the_pg_at_work, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(below_the_level_nothing_is_evaluated, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(no_text_can_forge_a_line_or_a_field, open_pipe, close_pipe),
         cmocka_unit_test_setup_teardown(a_long_message_is_cut_but_stays_one_line, open_pipe, close_pipe),

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { FILE_LEN = 1000003, RANGES = 300 };
 
@@ -28,6 +30,8 @@ static void all_ranges_arrive_by(obv_uring_mode mode, const char *path)
     bool direct = false;
     assert_int_equal(obv_open_direct(path, &fd, &direct, &err), OBV_OK);
     assert_int_equal(obv_uring_new(16, mode, &u, &err), OBV_OK);
+    if (getenv("OBV_NO_IO_URING") || mode == OBV_URING_NEVER)
+        assert_false(obv_uring_active(u));
     print_message("io_uring %s, O_DIRECT %s\n", obv_uring_active(u) ? "yes" : "no", direct ? "yes" : "no");
     for (size_t i = 0; i < RANGES; i++) {
         const size_t len = OBV_DIRECT_ALIGN * (i % 3); /* 0 too */
@@ -57,6 +61,39 @@ static void all_ranges_arrive_with_io_uring_and_without(void **state)
     write_sample(path);
     all_ranges_arrive_by(OBV_URING_AUTO, path);
     all_ranges_arrive_by(OBV_URING_NEVER, path);
+}
+
+/* Both ways give equal bytes and equal lengths for the same ranges, also beyond the end and unaligned. */
+static void both_ways_read_the_same(void **state)
+{
+    const char *path = temp_path(*state, "sample");
+    write_sample(path);
+    obv_err err = {0};
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    enum { N = 64, MOST = 20000 };
+    uint8_t *bytes[2];
+    obv_read reads[2][N];
+    for (int mode = OBV_URING_AUTO; mode <= OBV_URING_NEVER; mode++) {
+        obv_uring *u = NULL;
+        uint64_t r = 7;
+        bytes[mode] = calloc(N, MOST);
+        assert_non_null(bytes[mode]);
+        for (size_t i = 0; i < N; i++) {
+            r = r * UINT64_C(6364136223846793005) + 1442695040888963407;
+            reads[mode][i] = (obv_read){
+                .fd = fd, .buf = bytes[mode] + i * MOST, .len = (r >> 40) % MOST, .off = (r >> 20) % (FILE_LEN + 5000)};
+        }
+        assert_int_equal(obv_uring_new(8, (obv_uring_mode)mode, &u, &err), OBV_OK);
+        assert_int_equal(obv_uring_read(u, reads[mode], N, &err), OBV_OK);
+        obv_uring_free(u);
+    }
+    for (size_t i = 0; i < N; i++)
+        assert_int_equal(reads[0][i].got, reads[1][i].got);
+    assert_memory_equal(bytes[0], bytes[1], (size_t)N * MOST);
+    free(bytes[0]);
+    free(bytes[1]);
+    (void)close(fd);
 }
 
 static void one_bad_range_does_not_spoil_the_others(void **state)
@@ -109,6 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_ranges_arrive_with_io_uring_and_without, temp_dir_make, temp_dir_drop),
+        cmocka_unit_test_setup_teardown(both_ways_read_the_same, temp_dir_make, temp_dir_drop),
         cmocka_unit_test_setup_teardown(one_bad_range_does_not_spoil_the_others, temp_dir_make, temp_dir_drop),
         cmocka_unit_test_setup_teardown(bad_depths_and_paths_are_refused, temp_dir_make, temp_dir_drop),
     };
