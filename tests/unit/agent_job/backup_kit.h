@@ -13,6 +13,7 @@
 #include "format/media/meta_records.h"
 #include "format/ob/metas.h"
 #include "job/runner.h"
+#include "pg_maker.h"
 #include "test.h"
 
 #include <inttypes.h>
@@ -102,100 +103,11 @@ static inline void kit_table_key(size_t pg, int state, size_t table, obv_buf *ou
 static inline void kit_sstable_meta(size_t pg, int state, size_t table, obv_buf *b)
 {
     const obv_pg_key k = kit_pg(pg);
-    const size_t m = obv_unis_begin(b, 1);
-    obv_put_vu64(b, kit_index_id(pg, table));
-    for (int i = 0; i < 8; i++)
-        obv_put_vi64(b, i == 3 ? state : 0);
-    obv_put_vu64(b, KIT_BLOCKS[pg][table]);
-    obv_put_vi64(b, 0);
-    obv_put_vi64(b, 0);
-    obv_put_vu64(b, 0);
-    for (int i = 0; i < 5; i++)
-        obv_put_vi64(b, 0);
-    obv_put_vi64(b, 6);
-    obv_put_vi64(b, -1);
-    obv_put_u8(b, 0);
-    obv_put_vi64(b, 0);
-    obv_put_vi64(b, KIT_SCHEMA);
-    for (int i = 0; i < 4; i++)
-        obv_put_vi64(b, 0);
-    obv_put_vu64(b, 0);
-    obv_put_vi64(b, 0);
-    obv_put_vi64(b, 0);
-    obv_put_vi32(b, 0);
-    obv_put_vi64(b, 7);
-    obv_put_u8(b, 1);
-    obv_put_pkey(b, &k);
-    obv_put_u8(b, 3);
-    obv_put_u8(b, 0);
-    obv_put_vi64(b, 300);
-    obv_put_vi64(b, 0);
-    obv_put_vu64(b, 0);
-    obv_unis_end(b, m);
-}
-
-static inline void kit_pg_meta(size_t pg, uint64_t last_replay, obv_buf *b)
-{
-    const obv_pg_key k = kit_pg(pg);
-    const obv_pg_key trans = obv_pg_key_trans(&k);
-    const obv_proposal_id proposal = {.ip = 0x7f000001, .port = 2882, .ts = 5};
-    obv_member_list members = {.count = 1};
-    for (int i = 0; i < OBV_MEMBERS_MAX; i++)
-        members.member[i] = (obv_member){.server = {.family = 4}, .timestamp = -1};
-    members.member[0] = (obv_member){.server = {.family = 4, .ip = {0x7f000001}, .port = 2882}, .timestamp = 1};
-    const size_t meta = obv_unis_begin(b, 1);
-    obv_put_pkey(b, &k);
-    obv_put_vi32(b, 0);
-    obv_put_vi32(b, 0);
-    obv_put_unis_header(b, 1, 1);
-    obv_put_vu64(b, 100);
-    obv_put_vi64(b, 0);
-    obv_put_vi32(b, 0);
-    obv_put_vi64(b, 0);
-    const size_t storage = obv_unis_begin(b, 1);
-    obv_put_vi32(b, 3);
-    const size_t clog = obv_unis_begin(b, 1);
-    obv_put_vi32(b, 1);
-    obv_put_vi64(b, 900);
-    obv_put_proposal_id(b, &proposal);
-    obv_put_vu64(b, last_replay);
-    obv_put_vi64(b, 5000);
-    obv_put_vi64(b, 4711);
-    for (int i = 0; i < 3; i++)
-        obv_put_vi64(b, 1);
-    obv_put_member_list(b, &members);
-    obv_put_proposal_id(b, &proposal);
-    obv_unis_end(b, clog);
-    const size_t data = obv_unis_begin(b, 1);
-    obv_put_vu64(b, last_replay);
-    obv_put_vi64(b, 150);
-    obv_put_vi64(b, KIT_SCHEMA - 1);
-    obv_put_vi64(b, 1);
-    obv_put_u8(b, 1);
-    obv_put_vi64(b, 5000);
-    obv_unis_end(b, data);
-    obv_put_vi64(b, -1);
-    obv_unis_end(b, storage);
-    obv_put_unis_header(b, 1, 0);
-    obv_put_vu64(b, 2);
-    obv_put_pkey(b, &k);
-    obv_put_pkey(b, &trans);
-    obv_put_unis_header(b, 1, 0);
-    for (int i = 0; i < 8; i++)
-        obv_put_vi64(b, 100 + i);
-    obv_unis_end(b, meta);
-}
-
-static inline void kit_store_meta(const obv_pg_key *pkey, obv_buf *b)
-{
-    const size_t store = obv_unis_begin(b, 2);
-    obv_put_pkey(b, pkey);
-    obv_put_unis_header(b, 1, 0);
-    obv_put_vi64(b, 1);
-    obv_put_vu64(b, pkey->table_id);
-    obv_put_vi64(b, 100);
-    obv_put_vi64(b, 110);
-    obv_unis_end(b, store);
+    make_sstable_meta(b, &k,
+                      &(made_sstable){.index_id = kit_index_id(pg, table),
+                                      .blocks = KIT_BLOCKS[pg][table],
+                                      .state = state,
+                                      .schema_version = KIT_SCHEMA});
 }
 
 /* ---- the source */
@@ -239,9 +151,9 @@ static inline obv_code kit_open(obv_source *s, const obv_pg_key *key, const obv_
     for (size_t i = 0; i < 3 + 2 * KIT_TABLES; i++)
         p->memory[i] = obv_buf_heap(1 << 16);
     const uint64_t last_replay = (uint64_t)(KIT_LAST_LOG + atomic_load(&kit->shared->last_replay));
-    kit_pg_meta(pg, last_replay, &p->memory[0]);
-    kit_store_meta(key, &p->memory[1]);
-    kit_store_meta(&trans, &p->memory[2]);
+    make_pg_meta(&p->memory[0], key, last_replay, 5000, KIT_SCHEMA - 1);
+    make_store_meta(&p->memory[1], key);
+    make_store_meta(&p->memory[2], &trans);
     p->partitions[0] = (obv_source_partition){.store_meta = obv_buf_span(&p->memory[1])};
     p->partitions[1] = (obv_source_partition){.store_meta = obv_buf_span(&p->memory[2]), .is_trans = true};
     for (size_t t = 0; t < KIT_TABLES; t++) {

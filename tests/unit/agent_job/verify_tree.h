@@ -17,6 +17,7 @@
 #include "format/media/meta_records.h"
 #include "format/media/tenant_names.h"
 #include "job/verify.h"
+#include "pg_maker.h"
 
 #include <inttypes.h>
 
@@ -164,102 +165,13 @@ static inline void vt_sstable(obv_buf *b, size_t pg, int32_t type, const struct 
         occupy += (uint64_t)blocks[i]->parsed.occupy_size;
         chain = obv_crc64(chain, obv_span_of(&blocks[i]->parsed.data_checksum, 8));
     }
-    const size_t m = obv_unis_begin(b, 1);
-    obv_put_vu64(b, vt_key(pg, type).table_id);
-    obv_put_vu64(b, rows);
-    obv_put_vu64(b, occupy);
-    obv_put_vu64(b, chain);
-    for (int i = 0; i < 5; i++)
-        obv_put_vi64(b, 0);
-    obv_put_vu64(b, n);
-    obv_put_vi64(b, 0);
-    obv_put_vi64(b, 0);
-    obv_put_vu64(b, 0);
-    for (int i = 0; i < 5; i++)
-        obv_put_vi64(b, 0);
-    obv_put_vi64(b, 6);
-    obv_put_vi64(b, -1);
-    obv_put_u8(b, 0);
-    obv_put_vi64(b, 0);
-    obv_put_vi64(b, VT_SCHEMA);
-    for (int i = 0; i < 4; i++)
-        obv_put_vi64(b, 0);
-    obv_put_vu64(b, 0);
-    obv_put_vi64(b, 0);
-    obv_put_vi64(b, 0);
-    obv_put_vi32(b, 0);
-    obv_put_vi64(b, 7);
-    obv_put_u8(b, 1);
-    obv_put_pkey(b, &k);
-    obv_put_u8(b, 3);
-    obv_put_u8(b, 0);
-    obv_put_vi64(b, 300);
-    obv_put_vi64(b, 0);
-    obv_put_vu64(b, 0);
-    obv_unis_end(b, m);
-}
-
-static inline void vt_pg_meta(obv_buf *b, size_t pg)
-{
-    const obv_pg_key k = vt_pg(pg);
-    const obv_pg_key trans = obv_pg_key_trans(&k);
-    const obv_proposal_id proposal = {.ip = 0x7f000001, .port = 2882, .ts = 5};
-    obv_member_list members = {.count = 1};
-    for (int i = 0; i < OBV_MEMBERS_MAX; i++)
-        members.member[i] = (obv_member){.server = {.family = 4}, .timestamp = -1};
-    const size_t meta = obv_unis_begin(b, 1);
-    obv_put_pkey(b, &k);
-    obv_put_vi32(b, 0);
-    obv_put_vi32(b, 0);
-    obv_put_unis_header(b, 1, 1);
-    obv_put_vu64(b, 100);
-    obv_put_vi64(b, 0);
-    obv_put_vi32(b, 0);
-    obv_put_vi64(b, 0);
-    const size_t storage = obv_unis_begin(b, 1);
-    obv_put_vi32(b, 3);
-    const size_t clog = obv_unis_begin(b, 1);
-    obv_put_vi32(b, 1);
-    obv_put_vi64(b, 900);
-    obv_put_proposal_id(b, &proposal);
-    obv_put_vu64(b, VT_LAST_LOG);
-    obv_put_vi64(b, VT_SUBMIT);
-    obv_put_vi64(b, 4711);
-    for (int i = 0; i < 3; i++)
-        obv_put_vi64(b, 1);
-    obv_put_member_list(b, &members);
-    obv_put_proposal_id(b, &proposal);
-    obv_unis_end(b, clog);
-    const size_t data = obv_unis_begin(b, 1);
-    obv_put_vu64(b, VT_LAST_LOG);
-    obv_put_vi64(b, 150);
-    obv_put_vi64(b, VT_SCHEMA);
-    obv_put_vi64(b, 1);
-    obv_put_u8(b, 1);
-    obv_put_vi64(b, VT_SUBMIT);
-    obv_unis_end(b, data);
-    obv_put_vi64(b, -1);
-    obv_unis_end(b, storage);
-    obv_put_unis_header(b, 1, 0);
-    obv_put_vu64(b, 2);
-    obv_put_pkey(b, &k);
-    obv_put_pkey(b, &trans);
-    obv_put_unis_header(b, 1, 0);
-    for (int i = 0; i < 8; i++)
-        obv_put_vi64(b, 100 + i);
-    obv_unis_end(b, meta);
-}
-
-static inline void vt_store(obv_buf *b, const obv_pg_key *pkey)
-{
-    const size_t store = obv_unis_begin(b, 2);
-    obv_put_pkey(b, pkey);
-    obv_put_unis_header(b, 1, 0);
-    obv_put_vi64(b, 1);
-    obv_put_vu64(b, pkey->table_id);
-    obv_put_vi64(b, 100);
-    obv_put_vi64(b, 110);
-    obv_unis_end(b, store);
+    make_sstable_meta(b, &k,
+                      &(made_sstable){.index_id = vt_key(pg, type).table_id,
+                                      .rows = rows,
+                                      .occupy = occupy,
+                                      .checksum = chain,
+                                      .blocks = n,
+                                      .schema_version = VT_SCHEMA});
 }
 
 struct vt_side {
@@ -338,9 +250,9 @@ static inline void vt_record(obv_buf *out, size_t pg, const struct vt_side *majo
         obv_put_table_key(&b[3 + i], &key);
         tables[i] = (obv_record_table){obv_buf_span(&b[i]), obv_buf_span(&b[3 + i])};
     }
-    vt_pg_meta(&b[6], pg);
-    vt_store(&b[7], &k);
-    vt_store(&b[8], &trans);
+    make_pg_meta(&b[6], &k, VT_LAST_LOG, VT_SUBMIT, VT_SCHEMA);
+    make_store_meta(&b[7], &k);
+    make_store_meta(&b[8], &trans);
     const obv_record_partition parts[2] = {{obv_buf_span(&b[7]), tables, 2}, {obv_buf_span(&b[8]), tables + 2, 1}};
     const obv_pg_record r = {obv_buf_span(&b[6]), parts, 2};
     assert_code(obv_put_pg_record_body(out, &r, VT_SCHEMA, &err), OBV_OK, &err);

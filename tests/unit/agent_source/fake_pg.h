@@ -7,6 +7,7 @@
 #include "format/ob/keys.h"
 #include "format/ob/table_key.h"
 #include "golden.h"
+#include "pg_maker.h"
 
 #define FAKE_TABLE_ID UINT64_C(1100611139453781)
 #define FAKE_INDEX_ID UINT64_C(1100611139453782)
@@ -182,18 +183,6 @@ static inline void fake_put_index(obv_buf *b, const fake_pg *p, uint64_t index_i
     obv_unis_end(b, info);
 }
 
-static inline void fake_put_store(obv_buf *b, const obv_pg_key *pkey)
-{
-    const size_t store = obv_unis_begin(b, 2);
-    obv_put_pkey(b, pkey);
-    obv_put_unis_header(b, 1, 0);
-    obv_put_vi64(b, 1);
-    obv_put_vu64(b, pkey->table_id);
-    obv_put_vi64(b, 100);
-    obv_put_vi64(b, 110);
-    obv_unis_end(b, store);
-}
-
 static inline void fake_put_partitions(obv_buf *b, const fake_pg *p)
 {
     const obv_pg_key table = {FAKE_TABLE_ID, p->key.part_id, p->assist};
@@ -202,7 +191,7 @@ static inline void fake_put_partitions(obv_buf *b, const fake_pg *p)
     for (size_t i = 0; i < p->table_count; i++)
         has_index |= p->tables[i].index_id == FAKE_INDEX_ID;
     size_t m = obv_unis_begin(b, 2);
-    fake_put_store(b, &table);
+    make_store_meta(b, &table);
     obv_put_vu64(b, has_index ? 2 : 1);
     obv_put_vu64(b, FAKE_TABLE_ID);
     if (has_index)
@@ -213,7 +202,7 @@ static inline void fake_put_partitions(obv_buf *b, const fake_pg *p)
         fake_put_index(b, p, FAKE_INDEX_ID, !p->index_not_ready);
     obv_unis_end(b, m);
     m = obv_unis_begin(b, 2);
-    fake_put_store(b, &trans);
+    make_store_meta(b, &trans);
     obv_put_vu64(b, 1);
     obv_put_vu64(b, trans.table_id);
     obv_put_vu64(b, 1);
