@@ -1,4 +1,4 @@
-/* golden_count.h - what a test program used of the golden data, printed at its end for tests/e2e/golden.py
+/* golden_count.h - what a test program used of the golden data, printed at its end for tests/e2e/golden_sweep.py
  *
  * "golden-file NAME" for each file opened, "golden-list LIST used N refused R accepted A stricter S looser L" for each
  * list of vectors or mutations: R and A as OceanBase, S refused by us only, L refused by OceanBase only.

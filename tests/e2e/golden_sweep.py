@@ -1,4 +1,4 @@
-"""golden - acceptance line: every golden file, vector and mutation is used by the unit tests of common/format
+"""golden_sweep - acceptance line: every golden file, vector and mutation is used by the unit tests of common/format
 
 The test programs print what they opened and judged (tests/unit/golden_count.h); here it is compared with what the
 folder of golden data and its manifests hold. Without that folder (a plain clone) the kept vectors are counted instead.
