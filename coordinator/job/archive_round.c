@@ -296,13 +296,9 @@ static obv_code step_stopping(obv_job_ctx *x, const obv_job *job, obv_round *r, 
 obv_code obv_archive_step(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms, obv_err *err)
 {
     obv_round r;
-    if (!x->memory) {
-        x->memory = calloc(1, sizeof(memory));
-        x->memory_free = free;
-    }
-    memory *m = x->memory;
-    if (!m)
-        return obv_fail(err, OBV_E_NOMEM, 0, "archive");
+    void *kept = NULL;
+    OBV_TRY(obv_ctx_memory(x, job, sizeof(memory), free, &kept, err));
+    memory *m = kept;
     *again_ms = 1000;
     OBV_TRY(obv_round_get(x->s, job->ref, &r, err));
     if (strcmp(job->phase, "STOPPING") == 0)

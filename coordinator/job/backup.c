@@ -310,7 +310,7 @@ static obv_code one_step(obv_job_ctx *x, const obv_job *job, obv_backup_memory *
     if (strcmp(job->phase, "GENERATE") == 0)
         return obv_backup_generate(x, c, job, &set, err);
     if (strcmp(job->phase, "CLOSING") == 0) {
-        m->moved_set = 0; /* what waits here is not the copy */
+        m->moved_ns = 0; /* what waits here is not the copy */
         return obv_backup_closing(x, c, job, &set, err);
     }
     OBV_TRY(obv_backup_copy(x, c, job, &set, m, &finished, err));
@@ -327,14 +327,10 @@ static void free_memory(void *memory)
 
 obv_code obv_backup_step(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms, obv_err *err)
 {
-    if (!x->memory) {
-        x->memory = calloc(1, sizeof(obv_backup_memory));
-        x->memory_free = free_memory;
-    }
-    if (!x->memory)
-        return obv_fail(err, OBV_E_NOMEM, 0, "backup");
+    void *memory = NULL;
+    OBV_TRY(obv_ctx_memory(x, job, sizeof(obv_backup_memory), free_memory, &memory, err));
     *again_ms = 500;
-    const obv_code code = one_step(x, job, x->memory, err);
+    const obv_code code = one_step(x, job, memory, err);
     if (code == OBV_OK || OBV_IS_RETRYABLE(code) || strcmp(job->phase, "CLEANUP") == 0)
         return code;
     if (strcmp(job->phase, "PREPARE") == 0) /* nothing is written yet: there is no set */

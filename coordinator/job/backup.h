@@ -29,7 +29,7 @@ typedef struct obv_backup_memory {
     obv_backup_replicas tenants[64]; /* of this set, replaced in turn */
     size_t count, next;
     /* what the copy had done when it last moved */
-    int64_t moved_set, moved_ns, done;
+    int64_t moved_ns, done; /* moved_ns 0: not looked at */
     uint64_t bytes;
     int64_t no_destination_ns; /* since when no agent can store anything; 0: one can */
     /* when the source was last seen to be what the set began with */

@@ -275,8 +275,7 @@ static obv_code still_moving(obv_job_ctx *x, const obv_job *job, const obv_set *
     const int64_t now = obv_clock_ns(&x->clock), limit_s = (int64_t)x->cfg->step_s * OBV_BACKUP_STALL_STEPS;
     OBV_TRY(obv_pg_copy_count(x->s, set->id, OBV_PG_FINISH, &done, err));
     obv_registry_progress(x->reg, job->id, &read, &written, &blocks);
-    if (m->moved_set != set->id || done != m->done || read + written != m->bytes) {
-        m->moved_set = set->id;
+    if (m->moved_ns == 0 || done != m->done || read + written != m->bytes) {
         m->moved_ns = now;
         m->done = done;
         m->bytes = read + written;

@@ -63,9 +63,17 @@ struct obv_job_ctx {
     } troubles[64];
     int64_t pins_ns;  /* pins are looked after no sooner than this */
     obv_board *board; /* of checks; NULL: none */
-    void *memory;     /* of the machine, between steps; may be lost at any time */
+    void *memory;     /* obv_ctx_memory */
     void (*memory_free)(void *memory);
+    char memory_job[32];
 };
+
+/**
+ * What a machine keeps between the steps of one job, zeroed at first; may be lost at any time, and is when another job
+ * is stepped: nothing that one job has seen is true for the next. @p release frees all of it. OBV_E_NOMEM.
+ */
+OBV_CHECK obv_code obv_ctx_memory(obv_job_ctx *x, const obv_job *job, size_t size, void (*release)(void *), void **out,
+                                  obv_err *err);
 
 /** Whatever changes, the job's next step comes no sooner than this: for steps that ask another system. */
 void obv_ctx_pause(obv_job_ctx *x, const char *job_id, uint32_t ms);

@@ -64,6 +64,22 @@ void obv_ctx_pause(obv_job_ctx *x, const char *job_id, uint32_t ms)
     x->pauses[at].until_ns = obv_clock_ns(&x->clock) + (int64_t)ms * OBV_NS_PER_MS;
 }
 
+obv_code obv_ctx_memory(obv_job_ctx *x, const obv_job *job, size_t size, void (*release)(void *), void **out,
+                        obv_err *err)
+{
+    if (x->memory && strcmp(x->memory_job, job->id) != 0) {
+        x->memory_free(x->memory);
+        x->memory = NULL;
+    }
+    if (!x->memory) {
+        x->memory = calloc(1, size);
+        x->memory_free = release;
+        (void)snprintf(x->memory_job, sizeof x->memory_job, "%s", job->id);
+    }
+    *out = x->memory;
+    return x->memory ? OBV_OK : obv_fail(err, OBV_E_NOMEM, 0, "memory of %s", job->id);
+}
+
 /* Milliseconds that a job is still to be left alone; forgets pauses that are over. */
 static uint32_t pause_left(obv_job_ctx *x, const char *job_id)
 {

@@ -311,6 +311,39 @@ static void a_follower_behind_the_archive_gives_way_to_the_leader(void **state)
     world_end(&w);
 }
 
+static obv_code see_follower(void *ctx, const obv_pg_copy *p, obv_err *err)
+{
+    (void)err;
+    world *w = ctx;
+    for (uint32_t i = 0; i < 3 + w->cluster.tenants[0].user_pgs; i++) {
+        char leader[32];
+        const obv_pg_key k = world_pg(p->tenant_id, i);
+        (void)snprintf(leader, sizeof leader, "127.0.0.%u:2882", (i + w->cluster.leader_shift) % WORLD_HOSTS + 2);
+        if (obv_pg_key_equal(&k, &p->key))
+            assert_string_not_equal(p->agent_id, leader);
+    }
+    return OBV_OK;
+}
+
+/* Where replicas are and who leads was read for the set before. */
+static void replicas_are_looked_up_for_each_set(void **state)
+{
+    (void)state;
+    world w;
+    obv_err err = {0};
+    begin(&w);
+    for (int64_t set = 1; set <= 2; set++) {
+        const obv_job j = world_backup(&w);
+        const obv_job e = world_ended(&w, &j, 1500);
+        assert_int_equal(e.status, OBV_JOB_SUCCESS);
+        for (uint64_t tenant = 1001; tenant <= 1002; tenant++)
+            assert_int_equal(obv_pg_copy_each(w.state, set, tenant, OBV_PG_FINISH, 256, see_follower, &w, &err),
+                             OBV_OK);
+        w.cluster.leader_shift++;
+    }
+    world_end(&w);
+}
+
 static void a_lost_agent_s_work_goes_to_others(void **state)
 {
     (void)state;
@@ -492,6 +525,7 @@ int main(void)
         cmocka_unit_test(archiving_that_stops_fails_the_set),
         cmocka_unit_test(what_passes_is_tried_again),
         cmocka_unit_test(a_follower_behind_the_archive_gives_way_to_the_leader),
+        cmocka_unit_test(replicas_are_looked_up_for_each_set),
         cmocka_unit_test(a_lost_agent_s_work_goes_to_others),
         cmocka_unit_test(a_set_is_good_only_once_the_log_reaches_its_snapshot),
         cmocka_unit_test(a_set_that_no_log_reaches_is_failed),
