@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 
 enum {
     KEY_CHECK = 0x100,
@@ -31,6 +32,7 @@ enum {
     KEY_OUTPUT,
     READ_AHEAD_BLOCKS = 8,
     STOP_MAX_S = 30,
+    FILES_WANTED = 65536,
 };
 
 struct options {
@@ -199,6 +201,16 @@ static void stop(struct agent *a)
         (void)close(a->lock_fd);
 }
 
+/* Each PG that archives log has an open file between its append and its sync. */
+static void raise_file_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= FILES_WANTED)
+        return;
+    files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+    (void)setrlimit(RLIMIT_NOFILE, &files); /* with fewer files it works, but slower */
+}
+
 static int serve(const obv_agent_config *cfg)
 {
     struct agent a = {.lock_fd = -1};
@@ -210,6 +222,7 @@ static int serve(const obv_agent_config *cfg)
     (void)sigaddset(&signals, SIGINT);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* all threads inherit it */
     (void)signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
     const obv_code code = start(&a, cfg, &err);
     if (code == OBV_OK) {
         OBV_INFO("version %s, OBServer %s:%u, coordinator %s", OBV_VERSION, cfg->observer.ip, cfg->observer.rpc_port,

@@ -2,6 +2,7 @@
 #ifndef OBVAULT_PLUGIN_FILE_PRIV_H
 #define OBVAULT_PLUGIN_FILE_PRIV_H
 
+#include "append_table.h"
 #include "obvault/storage_plugin.h"
 
 #include <pthread.h>
@@ -17,7 +18,6 @@
 
 enum {
     SEEN_SLOTS = 4096,    /* folders whose own entry is known to be durable */
-    APPEND_SLOTS = 256,   /* appended files kept open */
     LIST_DEPTH_MAX = 64,  /* folders below each other */
     TMP_NAME_MAX = 64,    /* bytes */
     LINK_ATTEMPTS = 100,  /* a folder may vanish under a put when remove empties it */
@@ -29,28 +29,15 @@ struct seen_dir {
     ino_t ino; /* 0: free slot */
 };
 
-/* A file with appends that may not be durable yet; its fd stays open so that no write error is lost. */
-struct append_file {
-    char *key; /* NULL: free slot */
-    int fd;
-    bool dirty;    /* appended since the last good sync */
-    bool created;  /* by us: its folder must be synced too */
-    bool poisoned; /* a sync failed: what was appended since the last good one counts as lost */
-    bool busy;     /* a thread works with fd */
-    uint64_t used_at;
-};
-
 struct obv_repo_handle {
     obv_host host;
     char root[1024];
     int root_fd;
     dev_t root_dev;
     ino_t root_ino;
-    pthread_mutex_t mu; /* the two tables below */
-    pthread_cond_t idle;
+    pthread_mutex_t mu; /* seen */
     struct seen_dir seen[SEEN_SLOTS];
-    struct append_file files[APPEND_SLOTS];
-    uint64_t clock;
+    struct append_table appended;
 };
 
 /** Fills err (errno as sys, text with %m of the current errno appended) and returns the class of errno. */
@@ -98,7 +85,6 @@ obv_store_class file_sync(obv_repo_handle *r, const char *const *keys, size_t n,
                           obv_store_err *err);
 /** Closes the kept file of key, if there is one: it is about to be removed. */
 void file_append_forget(obv_repo_handle *r, const char *key);
-void file_append_close_all(obv_repo_handle *r);
 
 /* read.c */
 obv_store_class file_get(obv_repo_handle *r, const char *key, uint64_t off, void *buf, size_t len, size_t *got,

@@ -59,10 +59,9 @@ static void file_close(obv_repo_handle *r)
 {
     if (!r)
         return;
-    file_append_close_all(r);
+    append_table_fini(&r->appended);
     if (r->root_fd >= 0)
         (void)close(r->root_fd);
-    (void)pthread_cond_destroy(&r->idle);
     (void)pthread_mutex_destroy(&r->mu);
     free(r);
 }
@@ -77,11 +76,10 @@ static obv_store_class file_open(const obv_host *host, const obv_kv *cfg, size_t
         return file_fail(err, OBV_STORE_RETRY, "open: out of memory");
     r->root_fd = -1;
     memcpy(&r->host, host, host->size < sizeof r->host ? host->size : sizeof r->host);
-    for (size_t i = 0; i < APPEND_SLOTS; i++)
-        r->files[i].fd = -1;
     (void)pthread_mutex_init(&r->mu, NULL);
-    (void)pthread_cond_init(&r->idle, NULL);
-    const obv_store_class cls = open_root(r, &o, err);
+    const obv_store_class cls = append_table_init(&r->appended)
+                                    ? open_root(r, &o, err)
+                                    : file_fail(err, OBV_STORE_RETRY, "open: out of memory");
     if (cls != OBV_STORE_OK) {
         file_close(r);
         return cls;

@@ -20,7 +20,9 @@
 
 #include <lz4.h>
 
+#ifndef MAKER_PGS
 #define MAKER_PGS 2048u
+#endif
 
 typedef struct maker_log {
     uint32_t pg;

@@ -13,7 +13,9 @@
 #include <stdio.h>
 #include <time.h>
 
+#ifndef KIT_PGS
 #define KIT_PGS 64u
+#endif
 #define KIT_TENANT UINT64_C(1001)
 
 typedef struct kit {

@@ -2,6 +2,7 @@
 #include "calls.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 static void appends_are_durable_after_sync(void **state)
 {
@@ -58,22 +59,95 @@ static void a_failed_sync_is_never_taken_back(void **state)
     assert_int_equal(b->p->append(b->r, "one", 1, "c", 1, &err), OBV_STORE_IO);
 }
 
-static void more_files_than_slots_stay_durable(void **state)
+enum { MANY = 600 };
+static rlim_t before_few;
+
+/* Appends one byte to each of many files. */
+static void append_all(const struct bench *b, uint64_t at, char names[MANY][16], const char *keys[MANY])
+{
+    obv_store_err err = {0};
+    for (int i = 0; i < MANY; i++) {
+        (void)snprintf(names[i], sizeof names[i], "log/%d", i);
+        keys[i] = names[i];
+        assert_int_equal(b->p->append(b->r, keys[i], at, "x", 1, &err), OBV_STORE_OK);
+    }
+}
+
+/* One flush makes all of them durable; none costs one before. */
+static void many_files_are_synced_only_when_asked(void **state)
 {
     const struct bench *b = *state;
     obv_store_err err = {0};
-    enum { N = 600 };
-    static char names[N][16];
-    const char *keys[N];
-    for (int round = 0; round < 2; round++) {
-        for (int i = 0; i < N; i++) {
-            (void)snprintf(names[i], sizeof names[i], "log/%d", i);
-            keys[i] = names[i];
-            assert_int_equal(b->p->append(b->r, keys[i], (uint64_t)round, "x", 1, &err), OBV_STORE_OK);
-        }
-        assert_int_equal(b->p->sync(b->r, keys, N, NULL, &err), OBV_STORE_OK);
+    static char names[MANY][16];
+    const char *keys[MANY];
+    append_all(b, 0, names, keys);
+    assert_int_equal(b->p->sync(b->r, keys, MANY, NULL, &err), OBV_STORE_OK);
+    calls_reset();
+    append_all(b, 1, names, keys);
+    assert_null(memchr(calls.seen, 'F', calls.count));
+    assert_null(memchr(calls.seen, 'C', calls.count));
+    calls_reset();
+    assert_int_equal(b->p->sync(b->r, keys, MANY, NULL, &err), OBV_STORE_OK);
+    assert_int_equal(calls.count, MANY);
+    assert_int_equal(calls.seen[MANY - 1], 'F');
+}
+
+/* As many descriptors as the process may have are enough for 128 of them. */
+static int bench_setup_few(void **state)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return -1;
+    before_few = files.rlim_cur;
+    files.rlim_cur = 256;
+    return setrlimit(RLIMIT_NOFILE, &files) == 0 ? bench_setup(state) : -1;
+}
+
+static int bench_teardown_few(void **state)
+{
+    struct rlimit files;
+    const int rc = bench_teardown(state);
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return -1;
+    files.rlim_cur = before_few;
+    return setrlimit(RLIMIT_NOFILE, &files) == 0 ? rc : -1;
+}
+
+static void more_files_than_may_be_open_stay_durable(void **state)
+{
+    const struct bench *b = *state;
+    obv_store_err err = {0};
+    static char names[MANY][16];
+    const char *keys[MANY];
+    for (uint64_t round = 0; round < 2; round++) {
+        calls_reset();
+        append_all(b, round, names, keys);
+        size_t synced = 0;
+        for (size_t i = 0; i < calls.count; i++)
+            synced += calls.seen[i] == 'F';
+        assert_true(synced >= MANY - 128); /* what had to be closed was made durable before */
+        assert_int_equal(b->p->sync(b->r, keys, MANY, NULL, &err), OBV_STORE_OK);
     }
-    assert_int_equal(bench_count(b, "log/"), N);
+    assert_int_equal(bench_count(b, "log/"), MANY);
+    assert_string_equal(bench_text(b, "log/0"), "xx");
+}
+
+/* The sync that made room failed: the file is not opened anew as if nothing had happened. */
+static void a_failed_sync_that_made_room_is_told(void **state)
+{
+    const struct bench *b = *state;
+    obv_store_err err = {0};
+    static char names[MANY][16];
+    const char *keys[MANY];
+    obv_store_class each[MANY];
+    int failed = 0;
+    calls_fail('F', 1, EIO);
+    append_all(b, 0, names, keys);
+    assert_int_equal(b->p->sync(b->r, keys, MANY, each, &err), OBV_STORE_IO);
+    for (int i = 0; i < MANY; i++)
+        failed += each[i] != OBV_STORE_OK;
+    assert_int_equal(failed, 1);
+    assert_int_equal(each[0], OBV_STORE_IO);
 }
 
 struct writer {
@@ -102,7 +176,7 @@ static void *append_many(void *arg)
     return NULL;
 }
 
-static void threads_share_the_slots(void **state)
+static void threads_share_what_may_be_open(void **state)
 {
     const struct bench *b = *state;
     enum { THREADS = 4 };
@@ -260,14 +334,17 @@ static void options_are_strict(void **state)
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
+#define FEW(f) cmocka_unit_test_setup_teardown(f, bench_setup_few, bench_teardown_few)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(appends_are_durable_after_sync),
         T(an_append_must_meet_the_end),
         T(a_failed_sync_is_never_taken_back),
-        T(more_files_than_slots_stay_durable),
-        T(threads_share_the_slots),
+        T(many_files_are_synced_only_when_asked),
+        FEW(more_files_than_may_be_open_stay_durable),
+        FEW(a_failed_sync_that_made_room_is_told),
+        FEW(threads_share_what_may_be_open),
         T(a_range_read_ends_at_the_end),
         T(listing_takes_plain_prefixes),
         T(removing_leaves_foreign_files_and_no_empty_folders),
