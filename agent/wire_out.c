@@ -245,6 +245,10 @@ static void add_tenant(obv_wire_request *r, const obv_archive_tenant *t)
     m->error = error_of(r, &t->error);
     m->newest_clog_file = t->newest_clog_file;
     m->oldest_clog_file = t->oldest_clog_file;
+    m->needed_clog_file = t->needed_clog_file;
+    m->gap_in_s = t->gap_in_s;
+    m->piece_min = t->piece_min;
+    m->submit_ts_max = t->submit_ts_max;
     r->archive[r->m.n_archive++] = m;
 }
 

@@ -241,6 +241,10 @@ static void count_pg(obv_archive_tenant *t, int64_t *values, const obv_archive_p
     t->pgs++;
     t->bytes_in += pg->done.bytes_in;
     t->bytes_out += pg->done.bytes_out;
+    if (pg->done.piece < t->piece_min)
+        t->piece_min = pg->done.piece;
+    if (pg->done.submit_ts > t->submit_ts_max)
+        t->submit_ts_max = pg->done.submit_ts;
     if (pg->done.started) {
         t->pgs_started++;
         if (pg->done.start_ts > t->round_start_ts_max)
@@ -278,6 +282,7 @@ size_t obv_archive_report(obv_archive *a, obv_archive_tenant *out)
     int64_t values[OBV_ARCHIVE_MAX_BLOCKING] = {0};
     OBV_FAULT("archive.before_report");
     (void)pthread_mutex_lock(&a->mu);
+    obv_gap_meter_see(&a->gap, a->oldest_clog_file, obv_mono_ns());
     for (size_t i = 0; i < a->pg_count; i++) {
         const obv_archive_pg *pg = a->pgs[i];
         const uint64_t tenant = obv_pg_key_tenant(&pg->key);
@@ -289,7 +294,10 @@ size_t obv_archive_report(obv_archive *a, obv_archive_tenant *out)
                                             .state = OBV_ARCHIVE_STATE_DOING,
                                             .error = a->loop_error.code ? a->loop_error : a->sample_error,
                                             .newest_clog_file = a->files.newest,
-                                            .oldest_clog_file = a->oldest_clog_file};
+                                            .oldest_clog_file = a->oldest_clog_file,
+                                            .needed_clog_file = a->needed_clog_file,
+                                            .gap_in_s = obv_gap_meter_left_s(&a->gap, a->needed_clog_file),
+                                            .piece_min = pg->done.piece};
         }
         count_pg(&out[n - 1], values, pg);
     }

@@ -98,6 +98,10 @@ typedef struct obv_archive_tenant {
     uint32_t blocking_count;
     obv_err error; /* code OBV_OK if none; OBV_E_FENCED: a PG needs a higher epoch to go on here */
     uint64_t newest_clog_file, oldest_clog_file;
+    uint64_t needed_clog_file; /* least one with log that is not stored yet; 0 = not known */
+    int64_t gap_in_s;          /* until that one is recycled at the measured rate; -1 = no end in sight */
+    uint64_t piece_min;        /* least piece of its PGs (archive_key there is durable); 0 in round mode */
+    int64_t submit_ts_max;     /* us; greatest of its stored logs */
 } obv_archive_tenant;
 
 /** @p out has room for OBV_ARCHIVE_MAX_TENANTS; @return how many were written. */

@@ -250,6 +250,7 @@ static void publish(obv_archive *a, const obv_err *loop_error)
     a->loop_error = *loop_error;
     if (a->clog)
         obv_clog_files_seen(a->clog, &a->files);
+    a->needed_clog_file = obv_archive_needed_file(a, a->files.newest);
     (void)pthread_mutex_unlock(&a->mu);
 }
 

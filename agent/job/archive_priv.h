@@ -7,6 +7,7 @@
  * archive_scan.c    one data file, block by block
  * archive_sample.c  checkpoints out of samples; the sampling thread
  * archive_sql.c     samples of the local OBServer
+ * archive_gap.c     how far recycling is from log that is needed
  *
  * Locks: `mu` guards what is marked so. Everything else of a PG belongs to the job's thread, which lends a PG to one of
  * its helpers at a time.
@@ -114,13 +115,15 @@ typedef struct obv_archive_pg {
     int64_t retry_at_ns;
     uint32_t retries;
     uint64_t bytes_in, bytes_out;
+    uint32_t near_file; /* clog file in which the next log was last seen to lie; 0 = never */
     obv_err error;
 
     /* guarded by mu: only durable things */
     struct {
         bool started, offline, failed;
         uint64_t log_id;
-        int64_t start_ts, checkpoint_logged;
+        uint64_t piece; /* its archive_key is durable there, and nothing more goes to an earlier one */
+        int64_t start_ts, checkpoint_logged, submit_ts;
         uint64_t bytes_in, bytes_out;
         obv_err error;
     } done;
@@ -132,6 +135,15 @@ typedef struct obv_archive_pg {
 } obv_archive_pg;
 
 /* ---- the job */
+
+/* How fast the OBServer recycles clog files. */
+typedef struct obv_gap_mark {
+    uint64_t file; /* user_clog_min_using_file_id */
+    int64_t ns;
+} obv_gap_mark;
+typedef struct obv_gap_meter {
+    obv_gap_mark base, later, now;
+} obv_gap_meter;
 
 typedef struct obv_archive_list {
     uint64_t revision;
@@ -165,7 +177,8 @@ struct obv_archive {
     bool stopped;
     obv_err loop_error, sample_error;
     obv_clog_files files;
-    uint64_t oldest_clog_file;
+    uint64_t oldest_clog_file, needed_clog_file;
+    obv_gap_meter gap;
     int64_t sampled_at; /* wall us at the beginning of the last good sampling */
 
     /* the loop's own */
@@ -216,6 +229,13 @@ OBV_CHECK obv_code obv_archive_peek_last(obv_archive *a, const obv_archive_pg *p
 /** Follows a data file from the PG's progress on; m advances over its logs. Bytes from `trust` on are not looked at. */
 OBV_CHECK obv_code obv_archive_scan_data(obv_archive *a, const obv_archive_pg *pg, const char *key, uint64_t trust,
                                          obv_archive_media *m, obv_archive_scan *out, obv_err *err);
+
+/* ---- archive_gap.c */
+void obv_gap_meter_see(obv_gap_meter *m, uint64_t oldest, int64_t now_ns);
+/** Seconds until `needed` is recycled; 0: it may be at any moment; -1: nothing is being recycled. */
+int64_t obv_gap_meter_left_s(const obv_gap_meter *m, uint64_t needed);
+/** Least clog file with log that is not stored; the newest one when all is. For the loop. */
+uint64_t obv_archive_needed_file(obv_archive *a, uint32_t newest);
 
 /* ---- archive_sample.c; mu is held */
 void obv_archive_publish(obv_archive_pg *pg, bool synced);

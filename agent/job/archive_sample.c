@@ -24,6 +24,7 @@ void obv_archive_publish(obv_archive_pg *pg, bool synced)
     pg->done.offline = pg->media.offline;
     pg->done.log_id = pg->media.last_log_id;
     pg->done.start_ts = pg->media.start.start_ts;
+    pg->done.submit_ts = pg->media.submit_ts;
     pg->done.checkpoint_logged = pg->media.checkpoint;
     obv_archive_settle(pg);
 }

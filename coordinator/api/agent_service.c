@@ -206,7 +206,11 @@ static obv_code apply_archive(obv_turn *t, const Obvault__V1__SyncRequest *q, ob
                                     .bytes_in = in->bytes_in,
                                     .bytes_out = in->bytes_out,
                                     .newest_clog_file = in->newest_clog_file,
-                                    .oldest_clog_file = in->oldest_clog_file};
+                                    .oldest_clog_file = in->oldest_clog_file,
+                                    .needed_clog_file = in->needed_clog_file,
+                                    .gap_in_s = in->gap_in_s,
+                                    .piece_min = in->piece_min,
+                                    .submit_ts_max = in->submit_ts_max};
         take_error(in->error, &a[i].error);
         for (size_t k = 0; k < in->n_blocking && k < 8; k++)
             OBV_TRY(take_pg(in->blocking[k], &a[i].blocking[a[i].blocking_count++], err));
@@ -490,6 +494,8 @@ static obv_code put_page(answer *a, obv_err *err)
     a->page.cluster_name = a->repo.cluster_name;
     a->page.cluster_id = a->repo.cluster_id;
     a->page.round = (uint64_t)page.round;
+    a->page.piece = (uint64_t)page.piece;
+    a->page.piece_date = page.piece_date;
     a->page.total = page.total;
     a->page.first = page.first;
     a->page.stop = page.stop;

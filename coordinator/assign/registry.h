@@ -100,8 +100,11 @@ typedef struct obv_tenant_archive {
     obv_pg_key blocking[8];
     uint32_t blocking_count;
     obv_err error;
-    uint64_t newest_clog_file, oldest_clog_file;
-    int64_t received_ns; /* set by the registry */
+    uint64_t newest_clog_file, oldest_clog_file, needed_clog_file;
+    int64_t gap_in_s;      /* -1 = no end in sight */
+    uint64_t piece_min;    /* least piece that one of its PGs is in */
+    int64_t submit_ts_max; /* us */
+    int64_t received_ns;   /* set by the registry */
 } obv_tenant_archive;
 
 typedef struct obv_meta_entry {
@@ -148,6 +151,7 @@ typedef struct obv_archive_page_out {
     uint64_t revision;
     uint32_t total, first;
     bool stop;
+    int64_t piece, piece_date; /* 0 in round mode */
 } obv_archive_page_out;
 /** The next page of the agent's list; its PGs through @p fn. */
 OBV_CHECK obv_code obv_turn_page(obv_turn *t, obv_archive_page_out *out, obv_archive_pg_fn *fn, void *ctx,
