@@ -323,9 +323,14 @@ def new_table(g):
 
 @contextlib.contextmanager
 def late_indexes(g):
-    """Indexes are AVAILABLE; one follower has not built this one, the other not that one."""
-    tables = g.user_tables()
-    for host, table in ((2, tables[-1]), (3, tables[-2])):
+    """Two indexes are AVAILABLE; one follower has not built this one, the other not that one. Copies are made from
+    followers, and host 1 leads: whichever is taken lacks an index."""
+    table = g.user_tables()[-1]
+    for p in range(3):
+        with contextlib.suppress(harness.Failure):  # it is there already
+            g.ctl("leader_move", pg=f"{(rules.TENANT << 40) + table}/{p}", to=1)
+    time.sleep(1)
+    for host in (2, 3):
         g.ctl("ddl", op="add_index", tenant=rules.TENANT, table=table, late_host=host, late_us=20_000_000)
     yield
 

@@ -83,8 +83,9 @@ static bool slot_read(const obv_ilog_info *info, uint32_t i, obv_ilog_slot *s)
 static obv_code slot_check(const obv_ilog_info *info, const obv_ilog_slot *s, obv_err *err)
 {
     const uint64_t room = s->cursors_at <= info->cursor_end ? (info->cursor_end - s->cursors_at) / OBV_ILOG_CURSOR : 0;
-    if (s->min_log_id == 0 || s->max_log_id < s->min_log_id || s->max_log_id - s->min_log_id >= room ||
-        s->cursors_at % OBV_ILOG_CURSOR != 0)
+    /* UINT64_MAX is no log id, and a loop up to it would not end */
+    if (s->min_log_id == 0 || s->max_log_id < s->min_log_id || s->max_log_id == UINT64_MAX ||
+        s->max_log_id - s->min_log_id >= room || s->cursors_at % OBV_ILOG_CURSOR != 0)
         return obv_fail(err, OBV_E_CORRUPT, 0, "ilog slot of table %llu: logs %llu to %llu at %u of %u bytes",
                         (unsigned long long)s->pg.table_id, (unsigned long long)s->min_log_id,
                         (unsigned long long)s->max_log_id, s->cursors_at, info->cursor_end);

@@ -130,6 +130,17 @@ static void damage_is_refused(void **state)
                 assert_true(obv_ilog_cursor_at(&s, s.max_log_id) + OBV_ILOG_CURSOR <= i.trailer.info_at);
         }
     }
+    /* the number that stands for no log at all: a range that ends there has no end */
+    memcpy(copy, i.file.p + i.trailer.info_at, i.trailer.info_size);
+    obv_ilog_info info;
+    assert_int_equal(obv_ilog_info_parse(obv_span_of(copy, i.trailer.info_size), &i.trailer, &info, NULL), OBV_OK);
+    for (uint32_t k = 0; k < info.capacity; k++) {
+        obv_ilog_slot s;
+        if (obv_ilog_slot_at(&info, k, &s, NULL) != OBV_OK)
+            continue;
+        memset(copy + 8 + k * OBV_ILOG_SLOT + 32, 0xff, 16);
+        assert_int_equal(obv_ilog_slot_at(&info, k, &s, NULL), OBV_E_CORRUPT);
+    }
     free(copy);
 }
 
