@@ -50,6 +50,21 @@ static const obv_config_field ARCHIVE[] = {
                    "a round that has not begun by then is INTERRUPTED"),
     OBV_CONFIG_STR("compressor", __typeof__(((obv_coordinator_config *)0)->archive), compressor, 0, "lz4_1.0",
                    "none, lz4_1.0 or zstd_1.3.8"),
+    OBV_CONFIG_U32("settle_s", __typeof__(((obv_coordinator_config *)0)->archive), settle_s, 20, 0, 3600,
+                   "a PG whose leader moved changes its agent at most once in this time"),
+    OBV_CONFIG_U32("piece_switch_s", __typeof__(((obv_coordinator_config *)0)->archive), piece_switch_s, 0, 0, 31622400,
+                   "rounds begun from now on are cut into pieces of this length; 0 = one directory a round"),
+    OBV_CONFIG_STR("gap_policy", __typeof__(((obv_coordinator_config *)0)->archive), gap_policy, 0, "optional",
+                   "while log is about to be recycled: optional = warn, hold = backups wait too"),
+    OBV_CONFIG_U32("gap_warn_s", __typeof__(((obv_coordinator_config *)0)->archive), gap_warn_s, 3600, 1, 604800,
+                   "log that is not stored and will be recycled within this is near a gap"),
+    OBV_CONFIG_LAST,
+};
+static const obv_config_field EVENTS[] = {
+    OBV_CONFIG_U32("keep_days", __typeof__(((obv_coordinator_config *)0)->events), keep_days, 90, 1, 3650,
+                   "events, ended restores and steps of ended jobs are kept this long"),
+    OBV_CONFIG_U32("keep_max", __typeof__(((obv_coordinator_config *)0)->events), keep_max, 100000, 100, 10000000,
+                   "so many events at most"),
     OBV_CONFIG_LAST,
 };
 static const obv_config_field BACKUP[] = {
@@ -91,6 +106,7 @@ const obv_config_field OBV_COORDINATOR_CONFIG[] = {
     OBV_CONFIG_SECTION("repository", obv_coordinator_config, repository, REPOSITORY, "the destination"),
     OBV_CONFIG_SECTION("archive", obv_coordinator_config, archive, ARCHIVE, "log archiving"),
     OBV_CONFIG_SECTION("backup", obv_coordinator_config, backup, BACKUP, "data backup"),
+    OBV_CONFIG_SECTION("events", obv_coordinator_config, events, EVENTS, "what is remembered"),
     OBV_CONFIG_LIST("pins", obv_coordinator_config, pins, pin_count, PIN, OBV_PINS_MAX,
                     "tenants that keep older versions while they are backed up"),
     OBV_CONFIG_LAST,
@@ -116,6 +132,12 @@ static obv_code check(const obv_coordinator_config *c, obv_settings *s, obv_err 
                         .flush_ms = c->archive.flush_ms,
                         .leaders_s = c->archive.leaders_s,
                         .begin_s = c->archive.begin_s,
+                        .settle_s = c->archive.settle_s,
+                        .piece_switch_s = c->archive.piece_switch_s,
+                        .gap_hold = strcmp(c->archive.gap_policy, "hold") == 0,
+                        .gap_warn_s = c->archive.gap_warn_s,
+                        .event_days = c->events.keep_days,
+                        .event_max = c->events.keep_max,
                         .batch_pgs = c->backup.batch_pgs,
                         .per_agent = c->backup.per_agent,
                         .step_s = c->backup.step_s,
@@ -134,6 +156,8 @@ static obv_code check(const obv_coordinator_config *c, obv_settings *s, obv_err 
     if (s->compressor == 0)
         return obv_fail(err, OBV_E_CONFIG, 0, "archive.compressor: none, lz4_1.0 or zstd_1.3.8, not %.40s",
                         c->archive.compressor);
+    if (!s->gap_hold && strcmp(c->archive.gap_policy, "optional") != 0)
+        return obv_fail(err, OBV_E_CONFIG, 0, "archive.gap_policy: optional or hold, not %.40s", c->archive.gap_policy);
     if (strncmp(c->repository.uri, "file:///", 8) != 0 || strchr(c->repository.uri, '?') ||
         strlen(c->repository.uri) >= sizeof s->uri)
         return obv_fail(err, OBV_E_CONFIG, 0, "repository.uri: file:///path, at most 1,024 bytes");

@@ -41,9 +41,12 @@ typedef struct obv_coordinator_config {
         char *uri, *profile;
     } repository;
     struct {
-        uint32_t checkpoint_s, flush_ms, leaders_s, begin_s;
-        char *compressor;
+        uint32_t checkpoint_s, flush_ms, leaders_s, begin_s, settle_s, piece_switch_s, gap_warn_s;
+        char *compressor, *gap_policy;
     } archive;
+    struct {
+        uint32_t keep_days, keep_max;
+    } events;
     struct {
         uint32_t batch_pgs, per_agent, step_s, passes_max, closing_s, pin_max_s;
     } backup;

@@ -63,6 +63,8 @@
     X("coordinator.pin_given_back", "coordinator/job/pin.c: a tenant's variable is as before, the pin recorded still") \
     X("coordinator.pin_recorded", "coordinator/job/pin.c: a pin is recorded, the tenant's variable as before")         \
     X("coordinator.pin_taken", "coordinator/job/pin.c: a tenant's variable is raised")                                 \
+    X("coordinator.piece_frozen", "coordinator/job/archive_piece.c: a piece is FROZEN, its files are queued")           \
+    X("coordinator.piece_switched", "coordinator/job/archive_piece.c: a new piece is recorded, no agent knows it")     \
     X("coordinator.repo_init", "coordinator/job/repo_init.c: the identity is made up, not stored")                     \
     X("coordinator.restore_issue", "coordinator/job/restore.c: about to issue the restore")                            \
     X("coordinator.restore_issued", "coordinator/job/restore.c: the restore is issued, not recorded")                  \

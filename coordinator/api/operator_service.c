@@ -14,7 +14,9 @@
 
 #define JOBS_DEFAULT 50u
 #define JOBS_MAX 1000u
-#define EVENTS_MAX 500u
+#define EVENTS_MAX 500u /* of one job */
+#define EVENTS_DEFAULT 100u
+#define EVENTS_LIMIT 1000u
 
 void op_memory_fini(op_memory *m)
 {
@@ -161,19 +163,38 @@ static obv_code op_job_list(obv_api *api, const ProtobufCMessage *req, obv_buf *
 
 typedef struct event_list {
     op_memory *m;
-    Obvault__V1__JobDetail *d;
+    Obvault__V1__Event ***events;
+    size_t *n;
 } event_list;
 
-static obv_code add_event(void *ctx, int64_t id, int64_t at, const char *job_id, const char *text, obv_err *err)
+static obv_code add_event(void *ctx, const obv_event *in, obv_err *err)
 {
     event_list *l = ctx;
-    (void)id, (void)job_id;
     Obvault__V1__Event *e = OP_GET(l->m, Obvault__V1__Event, OBVAULT__V1__EVENT__INIT);
-    if (e) {
-        e->at = at;
-        e->text = op_text(l->m, text, err);
-    }
-    return op_push(l->m, &l->d->events, &l->d->n_events, e, err);
+    if (!e)
+        return OBV_E_NOMEM;
+    e->id = in->id;
+    e->at = in->at;
+    e->job_id = op_text(l->m, in->job_id, err);
+    e->kind = op_text(l->m, in->kind, err);
+    e->level = op_text(l->m, obv_event_level_name(in->level), err);
+    e->tenant_id = in->tenant_id;
+    e->text = op_text(l->m, in->text, err);
+    return op_push(l->m, l->events, l->n, e->job_id && e->kind && e->level && e->text ? e : NULL, err);
+}
+
+static obv_code op_events(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
+{
+    const Obvault__V1__EventsRequest *q = (const Obvault__V1__EventsRequest *)req;
+    OBV_AUTO(op_memory_fini) op_memory m = {0};
+    Obvault__V1__EventsResponse r = OBVAULT__V1__EVENTS_RESPONSE__INIT;
+    event_list l = {&m, &r.events, &r.n_events};
+    const uint32_t limit = q->limit == 0 ? EVENTS_DEFAULT : q->limit < EVENTS_LIMIT ? q->limit : EVENTS_LIMIT;
+    OBV_TRY(obv_event_last(api->x.s, &r.last, err)); /* before the list: what comes in between is asked for again */
+    OBV_TRY(obv_event_list(api->x.s, q->since, q->after, q->kind, limit, add_event, &l, err));
+    if (r.n_events > 0 && r.events[r.n_events - 1]->id > r.last)
+        r.last = r.events[r.n_events - 1]->id;
+    return obv_message_pack(&r.base, resp, err);
 }
 
 static obv_code op_job_show(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
@@ -182,7 +203,7 @@ static obv_code op_job_show(obv_api *api, const ProtobufCMessage *req, obv_buf *
     OBV_AUTO(op_memory_fini) op_memory m = {0};
     Obvault__V1__JobDetail d = OBVAULT__V1__JOB_DETAIL__INIT;
     obv_job j;
-    event_list l = {&m, &d};
+    event_list l = {&m, &d.events, &d.n_events};
     OBV_TRY(obv_job_get(api->x.s, q->id, &j, err));
     d.job = op_job(&api->x, &m, &j, err);
     if (!d.job)
@@ -370,6 +391,7 @@ static const struct {
     {"JobCancel", op_job_cancel},
     {"AgentList", op_agent_list},
     {"Doctor", op_doctor},
+    {"Events", op_events},
 };
 #define METHOD_COUNT (sizeof METHODS / sizeof *METHODS)
 

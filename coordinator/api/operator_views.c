@@ -25,6 +25,9 @@ static obv_round_status shown(obv_job_ctx *x, int64_t round, obv_round_status st
     return over ? status : OBV_ROUND_STOPPING;
 }
 
+static const char *const HEALTH[] = {
+    [OBV_HEALTH_NONE] = "", [OBV_HEALTH_OK] = "OK", [OBV_HEALTH_LAGGING] = "LAGGING", [OBV_HEALTH_STUCK] = "STUCK"};
+
 static obv_code add_archive_tenant(void *ctx, const obv_round_tenant *t, obv_err *err)
 {
     view *v = ctx;
@@ -45,6 +48,15 @@ static obv_code add_archive_tenant(void *ctx, const obv_round_tenant *t, obv_err
     o->pgs_unassigned = c.unassigned;
     o->bytes_in = c.bytes_in;
     o->bytes_out = c.bytes_out;
+    o->gap_known = c.gap_known;
+    o->gap_files = c.gap_files;
+    o->gap_in_s = c.gap_in_s;
+    o->gap_near = c.gap_near;
+    if (t->status == OBV_ROUND_INTERRUPTED)
+        o->lost_from = t->checkpoint_ts ? t->checkpoint_ts : t->start_ts;
+    o->gap_agent = op_text(v->m, c.gap_agent, err);
+    o->next = op_text(v->m, obv_archive_next(t, &c), err);
+    o->health = op_text(v->m, HEALTH[obv_archive_health(v->x->cfg, t, obv_ctx_now(v->x))], err);
     for (uint32_t i = 0; i < c.blocking_count; i++) {
         Obvault__V1__PgKey *k = OP_GET(v->m, Obvault__V1__PgKey, OBVAULT__V1__PG_KEY__INIT);
         if (k) {
@@ -57,7 +69,8 @@ static obv_code add_archive_tenant(void *ctx, const obv_round_tenant *t, obv_err
     const obv_err *why = t->error.code != OBV_OK ? &t->error : &c.why;
     if (why->code != OBV_OK && !(o->error = op_error(v->m, why, err)))
         return OBV_E_NOMEM;
-    return op_push(v->m, &r->tenants, &r->n_tenants, o->name && o->status ? o : NULL, err);
+    const bool whole = o->name && o->status && o->gap_agent && o->next && o->health;
+    return op_push(v->m, &r->tenants, &r->n_tenants, whole ? o : NULL, err);
 }
 
 obv_code op_archive_status(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
@@ -78,7 +91,15 @@ obv_code op_archive_status(obv_api *api, const ProtobufCMessage *req, obv_buf *r
     r.status = op_text(&m, obv_round_status_name(shown(&api->x, round.round, round.status)), err);
     r.start_ts = round.start_ts;
     r.checkpoint_ts = round.checkpoint_ts;
-    if (!r.job_id || !r.status)
+    r.piece = round.piece;
+    r.piece_start_ts = round.piece_at;
+    if (round.piece) {
+        int64_t freezing = 0;
+        OBV_TRY(obv_piece_freezing_count(api->x.s, round.round, &freezing, err));
+        r.piece_freezing = freezing > 0;
+    }
+    r.gap_policy = op_text(&m, api->x.cfg->gap_hold ? "hold" : "optional", err);
+    if (!r.job_id || !r.status || !r.gap_policy)
         return OBV_E_NOMEM;
     OBV_TRY(obv_round_tenant_each(api->x.s, round.round, add_archive_tenant, &v, err));
     return obv_message_pack(&r.base, resp, err);

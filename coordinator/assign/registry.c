@@ -66,6 +66,26 @@ void obv_registry_set_round(obv_registry *r, int64_t round, bool stop)
     r->round_stop = stop;
 }
 
+void obv_registry_set_piece(obv_registry *r, int64_t piece, int64_t date, bool told)
+{
+    OBV_STATE_READ(r->s);
+    r->piece = piece;
+    r->piece_date = date;
+    r->piece_told = told;
+}
+
+bool obv_registry_told_piece(obv_registry *r, int64_t piece)
+{
+    OBV_STATE_READ(r->s);
+    return r->piece_told && r->piece == piece;
+}
+
+void obv_registry_hold(obv_registry *r, bool on)
+{
+    OBV_STATE_READ(r->s);
+    r->hold = on;
+}
+
 live *registry_find(obv_registry *r, const char *agent_id)
 {
     for (size_t i = 0; i < r->count; i++)

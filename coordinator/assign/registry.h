@@ -187,6 +187,12 @@ OBV_CHECK obv_code obv_registry_revision(obv_registry *r, const char *agent_id, 
 OBV_CHECK obv_code obv_registry_touch(obv_registry *r, const char *agent_id, uint64_t *revision, obv_err *err);
 /** The archive round in force; round 0 = none. @p stop: all lists end. */
 void obv_registry_set_round(obv_registry *r, int64_t round, bool stop);
+/** The piece that lists name; before obv_registry_set_round. @p told: agents' lists do so already. */
+void obv_registry_set_piece(obv_registry *r, int64_t piece, int64_t date, bool told);
+/** Do agents' lists name this piece? */
+bool obv_registry_told_piece(obv_registry *r, int64_t piece);
+/** While on, agents are given no batch that they do not have. */
+void obv_registry_hold(obv_registry *r, bool on);
 /** Progress of running tasks of a job. */
 void obv_registry_progress(obv_registry *r, const char *job_id, uint64_t *bytes_read, uint64_t *bytes_written,
                            uint64_t *blocks_done);

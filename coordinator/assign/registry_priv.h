@@ -32,6 +32,9 @@ struct obv_registry {
     uint64_t cluster_id;
     int64_t round;
     bool round_stop;
+    int64_t piece, piece_date; /* 0 in round mode */
+    bool piece_told;           /* lists that were made since name it */
+    bool hold;                 /* agents begin no batches */
     live *agents[OBV_AGENTS_MAX];
     size_t count;
 };

@@ -322,6 +322,8 @@ static obv_code consider(void *ctx, const obv_task *task, obv_err *err)
     (void)err;
     if (o->n + o->t->held_count >= OBV_AGENT_TASKS_MAX || is_held(o->t, task->uid))
         return OBV_OK;
+    if (o->t->reg->hold && task->kind == OBV_TASK_BATCH)
+        return OBV_OK;
     if (o->claim) {
         /* anybody without a repository may make it; everything else needs the right one */
         const live *a = o->t->agent;
@@ -369,7 +371,11 @@ obv_code obv_turn_page(obv_turn *t, obv_archive_page_out *out, obv_archive_pg_fn
     live *a = t->agent;
     obv_registry *r = t->reg;
     int64_t total = 0;
-    *out = (obv_archive_page_out){.round = r->round, .revision = a->revision, .stop = r->round_stop};
+    *out = (obv_archive_page_out){.round = r->round,
+                                  .revision = a->revision,
+                                  .stop = r->round_stop,
+                                  .piece = r->piece,
+                                  .piece_date = r->piece_date};
     if (r->round == 0 || a->revision == 0)
         return OBV_OK;
     if (!r->round_stop)

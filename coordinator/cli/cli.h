@@ -18,8 +18,9 @@ typedef struct obv_cli {
     /* arguments of commands; NULL = not given */
     const char *noun, *verb, *id;
     const char *run_key, *tenant, *to, *target, *pools, *locality, *primary_zone;
-    int64_t at_us; /* 0 = not given */
-    bool running_only;
+    int64_t at_us;    /* 0 = not given */
+    int64_t since_us; /* 0 = not given */
+    bool running_only, follow;
     uint32_t limit;
     uint32_t given; /* OBV_CLI_HAS_... */
     /* run */
@@ -43,6 +44,8 @@ enum {
     OBV_CLI_HAS_RUNNING = 1u << 9,
     OBV_CLI_HAS_LIMIT = 1u << 10,
     OBV_CLI_HAS_ID = 1u << 11,
+    OBV_CLI_HAS_SINCE = 1u << 12,
+    OBV_CLI_HAS_FOLLOW = 1u << 13,
 };
 
 /* ---- options.c */
@@ -80,6 +83,9 @@ OBV_CHECK obv_code obv_cli_follow(obv_cli *c, const char *job_id, obv_cli_enough
 /** The error that a failed job ended with; OBV_OK for one that did not fail. */
 OBV_CHECK obv_code obv_cli_job_result(const Obvault__V1__Job *j, obv_err *err);
 
+/* ---- events.c */
+obv_cli_run obv_cli_events;
+
 /* ---- progress.c */
 typedef struct obv_cli_meter {
     int64_t first_at, last_at;
@@ -111,6 +117,8 @@ obv_cli_text_fn obv_text_job, obv_text_jobs, obv_text_job_detail, obv_text_repos
     obv_text_set, obv_text_window, obv_text_restore, obv_text_agents, obv_text_doctor;
 obv_cli_json_fn obv_json_job, obv_json_jobs, obv_json_job_detail, obv_json_repository, obv_json_archive, obv_json_sets,
     obv_json_set, obv_json_window, obv_json_restore, obv_json_agents, obv_json_doctor;
+/** OBV_E_LOG_GAP where a tenant's log has a hole, with what it means; else OBV_OK. */
+OBV_CHECK obv_code obv_cli_archive_result(const ProtobufCMessage *m, obv_err *err);
 /** The code of the worst finding; OBV_OK without a failure. */
 obv_code obv_cli_doctor_result(const ProtobufCMessage *m);
 

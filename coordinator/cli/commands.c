@@ -75,7 +75,12 @@ static obv_code archive_stop(obv_cli *c, obv_err *err)
 static obv_code archive_status(obv_cli *c, obv_err *err)
 {
     const Obvault__V1__Nothing q = OBVAULT__V1__NOTHING__INIT;
-    return simple(c, "ArchiveStatus", &q.base, obv_text_archive, obv_json_archive, err);
+    OBV_AUTO(obv_message_drop) ProtobufCMessage *m = NULL;
+    OBV_TRY(obv_cli_call(c, "ArchiveStatus", &q.base, &m, err));
+    OBV_TRY(obv_cli_print(c, m, obv_text_archive, obv_json_archive, err));
+    const obv_code code = obv_cli_archive_result(m, err);
+    c->silent = c->json && code != OBV_OK; /* the document has it */
+    return code;
 }
 
 static obv_code backup_start(obv_cli *c, obv_err *err)
@@ -252,6 +257,8 @@ static const obv_cli_command COMMANDS[] = {
     {"job", "show", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_show, "show a job with its events"},
     {"job", "watch", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_watch, "follow a job to its end"},
     {"job", "cancel", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_cancel, "end a backup, or a restore that has not begun"},
+    {"events", NULL, OBV_CLI_HAS_SINCE | OBV_CLI_HAS_LIMIT | OBV_CLI_HAS_FOLLOW, 0, obv_cli_events,
+     "show what happened: rounds, pieces, take-overs, gaps, pins, sets, restores"},
     {"agent", "list", 0, 0, agent_list, "list the agents"},
     {"doctor", NULL, 0, 0, doctor, "look at everything that backups and restores need, and say what to do"},
     {"version", NULL, 0, 0, version, "show versions"},
@@ -265,8 +272,9 @@ const obv_cli_command *obv_cli_command_at(size_t i)
 
 static const char *option_of(uint32_t bit)
 {
-    static const char *const NAMES[] = {"--wait", "--run-key",  "--tenant",       "--to",      "--at",    "--target",
-                                        "--pool", "--locality", "--primary-zone", "--running", "--limit", "an id"};
+    static const char *const NAMES[] = {"--wait",   "--run-key", "--tenant",   "--to",           "--at",
+                                        "--target", "--pool",    "--locality", "--primary-zone", "--running",
+                                        "--limit",  "an id",     "--since",    "--follow"};
     size_t i = 0;
     while (i + 1 < sizeof NAMES / sizeof *NAMES && !(bit & 1u << i))
         i++;

@@ -20,6 +20,8 @@ enum {
     OPT_PRIMARY_ZONE,
     OPT_RUNNING,
     OPT_LIMIT,
+    OPT_SINCE,
+    OPT_FOLLOW,
     OPT_HELP,
 };
 
@@ -40,7 +42,9 @@ static const struct argp_option OPTIONS[] = {
     {"locality", OPT_LOCALITY, "TEXT", 0, "restore: instead of the backup's", 3},
     {"primary-zone", OPT_PRIMARY_ZONE, "TEXT", 0, "restore: instead of the backup's", 3},
     {"running", OPT_RUNNING, NULL, 0, "job list: only running ones", 4},
-    {"limit", OPT_LIMIT, "N", 0, "job list: at most so many (50)", 4},
+    {"limit", OPT_LIMIT, "N", 0, "job list, events: at most so many (50, 100)", 4},
+    {"since", OPT_SINCE, "TIME", 0, "events: from this time on, or so long ago: 90s, 15m, 2h, 1d", 4},
+    {"follow", OPT_FOLLOW, NULL, 0, "events: go on with new ones", 4},
     {"help", OPT_HELP, NULL, 0, "this text", -1},
     {0},
 };
@@ -165,6 +169,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         c->given |= OBV_CLI_HAS_LIMIT;
         return 0;
     }
+    case OPT_SINCE: {
+        int64_t ago = 0;
+        obv_err no_span = {0};
+        c->given |= OBV_CLI_HAS_SINCE;
+        if (strpbrk(arg, "smhd") && obv_cli_duration(arg, &ago, &no_span) == OBV_OK) {
+            c->since_us = obv_now_us() - ago;
+            return 0;
+        }
+        return obv_time_parse(arg, &c->since_us, p->err) == OBV_OK ? 0 : EINVAL;
+    }
+    case OPT_FOLLOW:
+        c->follow = true;
+        c->given |= OBV_CLI_HAS_FOLLOW;
+        return 0;
     case OPT_HELP:
         p->help = true;
         return 0;

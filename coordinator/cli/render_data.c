@@ -7,6 +7,23 @@ static const char *time_or_dash(int64_t us, char t[OBV_TIME_TEXT_LEN]) { return 
 
 /* ---- archive */
 
+static void put_gap(obv_json *w, const Obvault__V1__ArchiveTenant *t)
+{
+    if (!t->gap_known) {
+        obv_json_null(w, "gap");
+        return;
+    }
+    obv_json_object(w, "gap");
+    obv_json_bool(w, "near", t->gap_near);
+    obv_json_u64(w, "files", t->gap_files);
+    if (t->gap_in_s >= 0)
+        obv_json_i64(w, "in_s", t->gap_in_s);
+    else
+        obv_json_null(w, "in_s");
+    obv_json_str(w, "agent_id", t->gap_agent);
+    obv_json_end(w);
+}
+
 void obv_json_archive(obv_json *w, const ProtobufCMessage *m)
 {
     const Obvault__V1__ArchiveStatusResponse *r = (const Obvault__V1__ArchiveStatusResponse *)m;
@@ -16,6 +33,10 @@ void obv_json_archive(obv_json *w, const ProtobufCMessage *m)
     obv_json_str(w, "job_id", r->exists ? r->job_id : NULL);
     obv_cli_put_time(w, "start", r->start_ts);
     obv_cli_put_time(w, "checkpoint", r->checkpoint_ts);
+    obv_json_i64(w, "piece", r->piece);
+    obv_cli_put_time(w, "piece_start", r->piece_start_ts);
+    obv_json_bool(w, "piece_freezing", r->piece_freezing);
+    obv_json_str(w, "gap_policy", r->exists ? r->gap_policy : NULL);
     obv_json_array(w, "tenants");
     for (size_t i = 0; i < r->n_tenants; i++) {
         const Obvault__V1__ArchiveTenant *t = r->tenants[i];
@@ -43,10 +64,48 @@ void obv_json_archive(obv_json *w, const ProtobufCMessage *m)
         }
         obv_json_end(w);
         obv_json_str(w, "error", t->error ? t->error->message : NULL);
+        obv_json_str(w, "health", t->health[0] ? t->health : NULL);
+        put_gap(w, t);
+        if (t->lost_from) {
+            obv_json_object(w, "not_restorable");
+            obv_cli_put_time(w, "from", t->lost_from);
+            obv_cli_put_time(w, "to", t->lost_to);
+            obv_json_end(w);
+        } else {
+            obv_json_null(w, "not_restorable");
+        }
+        obv_json_str(w, "next", t->next[0] ? t->next : NULL);
         obv_json_end(w);
     }
     obv_json_end(w);
     obv_json_end(w);
+}
+
+obv_code obv_cli_archive_result(const ProtobufCMessage *m, obv_err *err)
+{
+    const Obvault__V1__ArchiveStatusResponse *r = (const Obvault__V1__ArchiveStatusResponse *)m;
+    char from[OBV_TIME_TEXT_LEN];
+    for (size_t i = 0; i < r->n_tenants; i++) {
+        const Obvault__V1__ArchiveTenant *t = r->tenants[i];
+        if (t->lost_from == 0)
+            continue;
+        (void)obv_fail(err, OBV_E_LOG_GAP, 0, "tenant %.128s: nothing after %s can be restored", t->name,
+                       obv_time_text(t->lost_from, from));
+        return obv_hint(err, "%s", t->next);
+    }
+    return OBV_OK;
+}
+
+/* How long until the log that is needed next is recycled. */
+static const char *gap_text(const Obvault__V1__ArchiveTenant *t, char out[24])
+{
+    if (!t->gap_known || t->gap_in_s < 0)
+        (void)snprintf(out, 24, "-");
+    else if (t->gap_in_s < 7200)
+        (void)snprintf(out, 24, "%llds%s", (long long)t->gap_in_s, t->gap_near ? "!" : "");
+    else
+        (void)snprintf(out, 24, "%lldh%s", (long long)(t->gap_in_s / 3600), t->gap_near ? "!" : "");
+    return out;
 }
 
 void obv_text_archive(FILE *out, const ProtobufCMessage *m)
@@ -59,17 +118,25 @@ void obv_text_archive(FILE *out, const ProtobufCMessage *m)
     }
     (void)fprintf(out, "round %lld %s  from %s to %s\n", (long long)r->round, r->status, time_or_dash(r->start_ts, a),
                   time_or_dash(r->checkpoint_ts, b));
-    (void)fprintf(out, "%-20s %-12s %-34s %-8s %s\n", "TENANT", "STATUS", "CHECKPOINT", "LAG", "PGS");
+    if (r->piece)
+        (void)fprintf(out, "piece %lld since %s%s\n", (long long)r->piece, time_or_dash(r->piece_start_ts, a),
+                      r->piece_freezing ? ", the one before it is FREEZING" : "");
+    (void)fprintf(out, "%-20s %-12s %-34s %-8s %-10s %s\n", "TENANT", "STATUS", "CHECKPOINT", "LAG", "GAP IN", "PGS");
     for (size_t i = 0; i < r->n_tenants; i++) {
         const Obvault__V1__ArchiveTenant *t = r->tenants[i];
-        char lag[24] = "-";
+        char lag[24] = "-", gap[24];
         if (t->checkpoint_ts && strcmp(t->status, "STOP") != 0)
             (void)snprintf(lag, sizeof lag, "%.1fs", (double)(r->now - t->checkpoint_ts) / 1e6);
-        (void)fprintf(out, "%-20s %-12s %-34s %-8s %lld/%lld", t->name, t->status, time_or_dash(t->checkpoint_ts, a),
-                      lag, (long long)t->pgs_sampled, (long long)t->pgs);
+        (void)fprintf(out, "%-20s %-12s %-34s %-8s %-10s %lld/%lld", t->name, t->status,
+                      time_or_dash(t->checkpoint_ts, a), lag, gap_text(t, gap), (long long)t->pgs_sampled,
+                      (long long)t->pgs);
+        if (t->health[0] && strcmp(t->health, "OK") != 0 && strcmp(t->status, "DOING") == 0)
+            (void)fprintf(out, "  %s", t->health);
         if (t->error && t->error->code)
             (void)fprintf(out, "  %s", t->error->message);
         (void)fputc('\n', out);
+        if (t->next[0])
+            (void)fprintf(out, "  next: %s\n", t->next);
     }
 }
 

@@ -100,6 +100,13 @@ typedef struct obv_target {
     int64_t gc_ts;               /* us */
 } obv_target;
 
+typedef struct obv_own_archive {
+    bool running;    /* its state is not STOP */
+    char dest[2049]; /* backup_dest; "" = not known */
+} obv_own_archive;
+/** Does it write where we do? Not known counts as yes. */
+bool obv_own_archive_is_at(const obv_own_archive *a, const char *uri);
+
 typedef struct obv_restore_progress {
     bool found, ended;
     int64_t job_id, external_id;
@@ -129,8 +136,8 @@ typedef struct obv_cluster_ops {
     obv_code (*undo_retention)(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err);
     /** base_backup_version of a restored tenant, 0 if none. */
     obv_code (*base_version)(obv_cluster *c, uint64_t tenant, int64_t *out, obv_err *err);
-    /** Is OceanBase's own archiving stopped? */
-    obv_code (*own_archive_stopped)(obv_cluster *c, bool *out, obv_err *err);
+    /** OceanBase's own log archiving. */
+    obv_code (*own_archive)(obv_cluster *c, obv_own_archive *out, obv_err *err);
     /* for doctor */
     /** What the handle's account may, as @p role. */
     obv_code (*rights)(obv_cluster *c, obv_role role, obv_rights *out, obv_err *err);

@@ -172,3 +172,18 @@ obv_code obv_endpoint_parse(const char *text, obv_endpoint *out, obv_err *err)
     out->port = (uint32_t)port;
     return OBV_OK;
 }
+
+/* A destination without the trailing slashes and options that OceanBase takes off too. */
+static size_t bare(const char *uri)
+{
+    size_t n = strcspn(uri, "?");
+    while (n > 8 && uri[n - 1] == '/')
+        n--;
+    return n;
+}
+
+bool obv_own_archive_is_at(const obv_own_archive *a, const char *uri)
+{
+    const size_t n = bare(uri);
+    return a->running && (!a->dest[0] || (bare(a->dest) == n && strncmp(a->dest, uri, n) == 0));
+}

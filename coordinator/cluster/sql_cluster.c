@@ -359,17 +359,22 @@ static obv_code base_version(obv_cluster *c, uint64_t tenant, int64_t *out, obv_
 
 static obv_code take_archive(void *ctx, const obv_mysql_row *r, obv_err *err)
 {
+    obv_own_archive *a = ctx;
     (void)err;
-    if (r->text[0] && strcmp(r->text[0], "STOP") != 0)
-        *(bool *)ctx = false;
+    if (!r->text[0] || strcmp(r->text[0], "STOP") == 0)
+        return OBV_OK;
+    a->running = true;
+    const char *dest = r->text[1] ? r->text[1] : "";
+    (void)snprintf(a->dest, sizeof a->dest, "%s", strlen(dest) < sizeof a->dest ? dest : "");
     return OBV_OK;
 }
 
-static obv_code own_archive_stopped(obv_cluster *c, bool *out, obv_err *err)
+static obv_code own_archive(obv_cluster *c, obv_own_archive *out, obv_err *err)
 {
-    *out = true;
-    return sql_query(c, 1, PARAMETER_ROWS_MAX, take_archive, out, err,
-                     "SELECT status FROM oceanbase.__all_backup_log_archive_status_v2 WHERE tenant_id = 1");
+    *out = (obv_own_archive){0};
+    return sql_query(c, 2, PARAMETER_ROWS_MAX, take_archive, out, err,
+                     "SELECT status, backup_dest FROM oceanbase.__all_backup_log_archive_status_v2 WHERE tenant_id ="
+                     " 1");
 }
 
 /* ---- life */
@@ -417,7 +422,7 @@ obv_code obv_sql_cluster_new(const obv_endpoint *endpoints, size_t n, const char
         .uses_gts = uses_gts,
         .undo_retention = undo_retention,
         .base_version = base_version,
-        .own_archive_stopped = own_archive_stopped,
+        .own_archive = own_archive,
         .rights = sql_rights,
         .data_bytes = sql_data_bytes,
         .now = sql_now,

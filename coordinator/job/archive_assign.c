@@ -7,83 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what agents say */
-
-typedef struct gather {
-    obv_job_ctx *x;
-    uint64_t tenant;
-    obv_coverage *c;
-    bool all_said;
-} gather;
-
-static obv_code add_agent(void *ctx, const char *agent_id, int64_t pgs, obv_err *err)
-{
-    gather *g = ctx;
-    obv_coverage *c = g->c;
-    obv_tenant_archive a;
-    (void)err;
-    c->pgs += pgs;
-    if (!agent_id[0]) {
-        c->unassigned += pgs;
-        g->all_said = false;
-        return OBV_OK;
-    }
-    uint64_t wanted = 0;
-    if (obv_registry_archive(g->x->reg, agent_id, g->tenant, &a, NULL) != OBV_OK ||
-        obv_registry_revision(g->x->reg, agent_id, &wanted, NULL) != OBV_OK) {
-        g->all_said = false;
-        return OBV_OK;
-    }
-    c->stamp = c->stamp * 1000003u + wanted;
-    c->started += a.pgs_started;
-    c->sampled += a.pgs_sampled;
-    c->bytes_in += a.bytes_in;
-    c->bytes_out += a.bytes_out;
-    for (uint32_t i = 0; i < a.blocking_count && c->blocking_count < 8; i++)
-        c->blocking[c->blocking_count++] = a.blocking[i];
-    if (a.error.code != OBV_OK && c->why.code == OBV_OK)
-        c->why = a.error;
-    const bool current = a.revision == wanted;
-    if (current && a.state == OBV_TENANT_ARCHIVE_INTERRUPTED) {
-        c->interrupted = true;
-        c->why = a.error;
-    }
-    if (!current || a.state != OBV_TENANT_ARCHIVE_DOING || a.pgs != pgs || a.pgs_started != pgs ||
-        a.pgs_sampled != pgs || a.checkpoint_min <= 0) {
-        g->all_said = false;
-        return OBV_OK;
-    }
-    if (c->checkpoint == 0 || a.checkpoint_min < c->checkpoint)
-        c->checkpoint = a.checkpoint_min;
-    if (a.round_start_ts_max > c->start_ts)
-        c->start_ts = a.round_start_ts_max;
-    return OBV_OK;
-}
-
-obv_code obv_archive_coverage(obv_job_ctx *x, int64_t round, uint64_t tenant, obv_coverage *out, obv_err *err)
-{
-    *out = (obv_coverage){0};
-    gather g = {.x = x, .tenant = tenant, .c = out, .all_said = true};
-    OBV_STATE_READ(x->s);
-    OBV_TRY(obv_archive_pg_agents(x->s, round, tenant, add_agent, &g, err));
-    out->complete = g.all_said && out->pgs > 0 && !out->interrupted;
-    return OBV_OK;
-}
-
-obv_code obv_archive_refused(obv_job_ctx *x, int64_t round, uint64_t tenant, obv_err *err)
-{
-    static const obv_code REFUSALS[] = {OBV_E_NO_SPACE, OBV_E_READ_ONLY, OBV_E_DENIED,
-                                        OBV_E_CONFIG,   OBV_E_IO,        OBV_E_NOT_INITIALISED};
-    obv_coverage c;
-    OBV_TRY(obv_archive_coverage(x, round, tenant, &c, err));
-    for (size_t i = 0; i < sizeof REFUSALS / sizeof *REFUSALS; i++) {
-        if (c.why.code != REFUSALS[i])
-            continue;
-        *err = c.why;
-        return obv_wrap(err, "the log is not archived");
-    }
-    return OBV_OK;
-}
+#define MOVES_MAX 16u                     /* kinds of moves that are told one by one */
+#define GONE_WAIT_US (600 * OBV_US_PER_S) /* the rest of a dropped tenant's log is waited for this long */
 
 /* ---- who archives what */
 
@@ -94,8 +19,14 @@ typedef struct plan {
     size_t agent_count;
     uint64_t epoch;     /* one new epoch serves all changes of one run */
     int64_t cluster_us; /* the cluster's clock after the last list */
+    int64_t now_us;
     char touched[OBV_AGENTS_MAX][OBV_AGENT_ID_MAX];
     size_t touched_count;
+    struct { /* of one tenant, for people */
+        char from[OBV_AGENT_ID_MAX], to[OBV_AGENT_ID_MAX];
+        size_t pgs;
+    } moves[MOVES_MAX];
+    size_t move_count;
 } plan;
 
 typedef struct pg_rows {
@@ -124,24 +55,34 @@ static const obv_live_agent *agent_at(const plan *p, const char *ip, uint32_t rp
 static bool can_work(const obv_live_agent *a) { return a && a->alive && a->known; }
 
 /*
- * The leader's host proves most; else whoever has the PG now if it still can; else any full replica's host. Nobody
- * begins in place of a leader's agent that the coordinator, just started, had no time to hear of: copies of the PG need
- * the log from where the beginner's replica was, and the leader's is furthest.
+ * The leader's host proves most; else whoever has the PG now if it still can; else any full replica's host, each PG
+ * another one. Nobody begins, or takes over, in place of an agent that the coordinator, just started, had no time to
+ * hear of: copies of the PG need the log from where the beginner's replica was, and the leader's is furthest.
+ *
+ * A leader that comes and goes must not make its PGs do the same: each take-over reads media. Who has the PG and still
+ * can, keeps it for settle_s after it got it.
  */
 static const char *choose(const plan *p, const obv_archive_pg *row, const obv_replica *reps, size_t n)
 {
-    const char *other = NULL;
-    bool keep = !row->agent_id[0] && !obv_registry_settled(p->x->reg);
+    const char *others[8], *leader = NULL;
+    size_t count = 0;
+    bool holder = false;
     for (size_t i = 0; i < n; i++) {
         const obv_live_agent *a = agent_at(p, reps[i].ip, reps[i].rpc_port);
         if (!reps[i].usable || !can_work(a))
             continue;
         if (reps[i].leader)
-            return a->hello.agent_id;
-        keep = keep || strcmp(a->hello.agent_id, row->agent_id) == 0;
-        other = a->hello.agent_id;
+            leader = a->hello.agent_id;
+        holder = holder || strcmp(a->hello.agent_id, row->agent_id) == 0;
+        if (count < sizeof others / sizeof *others)
+            others[count++] = a->hello.agent_id;
     }
-    return keep || !other ? row->agent_id : other;
+    const bool settles = holder && p->now_us - row->moved_at < (int64_t)p->x->cfg->settle_s * OBV_US_PER_S;
+    if (leader && !settles)
+        return leader;
+    if (holder || count == 0 || !obv_registry_settled(p->x->reg))
+        return row->agent_id;
+    return others[(row->key.table_id + (uint32_t)row->key.part_id) % count];
 }
 
 /* Nothing tells any more where a dropped PG had its replicas, whose hosts still have its log: where it is archived now
@@ -149,6 +90,8 @@ static const char *choose(const plan *p, const obv_archive_pg *row, const obv_re
 static const char *choose_for_dropped(const plan *p, const obv_archive_pg *row)
 {
     const char *other = row->agent_id;
+    if (!obv_registry_settled(p->x->reg))
+        return other;
     for (size_t i = 0; i < p->agent_count; i++) {
         if (!can_work(&p->agents[i]))
             continue;
@@ -170,6 +113,34 @@ static void touch(plan *p, const char *agent_id)
         (void)snprintf(p->touched[p->touched_count++], OBV_AGENT_ID_MAX, "%s", agent_id);
 }
 
+/* For the event of a take-over; the first of a PG is none. */
+static void note_move(plan *p, const char *from, const char *to)
+{
+    size_t i = 0;
+    if (!from[0])
+        return;
+    while (i < p->move_count && (strcmp(p->moves[i].from, from) != 0 || strcmp(p->moves[i].to, to) != 0))
+        i++;
+    if (i == MOVES_MAX)
+        return;
+    if (i == p->move_count) {
+        (void)snprintf(p->moves[i].from, sizeof p->moves[i].from, "%s", from);
+        (void)snprintf(p->moves[i].to, sizeof p->moves[i].to, "%s", to);
+        p->moves[p->move_count++].pgs = 0;
+    }
+    p->moves[i].pgs++;
+}
+
+static obv_code tell_moves(const plan *p, const obv_round_tenant *t, obv_err *err)
+{
+    obv_event e = {.at = p->now_us, .kind = "takeover", .tenant_id = t->tenant_id};
+    (void)snprintf(e.job_id, sizeof e.job_id, "%s", p->round->job_id);
+    for (size_t i = 0; i < p->move_count; i++)
+        OBV_TRY(obv_event_tell(p->x->s, &e, err, "tenant %.64s: agent %s archives %zu PGs that %s did", t->name,
+                               p->moves[i].to, p->moves[i].pgs, p->moves[i].from));
+    return OBV_OK;
+}
+
 static obv_code give(plan *p, obv_archive_pg *row, const char *agent_id, obv_err *err)
 {
     if (p->epoch == 0) {
@@ -179,6 +150,8 @@ static obv_code give(plan *p, obv_archive_pg *row, const char *agent_id, obv_err
     }
     touch(p, row->agent_id);
     touch(p, agent_id);
+    note_move(p, row->agent_id, agent_id);
+    row->moved_at = p->now_us;
     (void)snprintf(row->agent_id, sizeof row->agent_id, "%s", agent_id);
     row->epoch = p->epoch;
     return obv_archive_pg_save(p->x->s, row, err);
@@ -241,12 +214,29 @@ static obv_code reconcile(plan *p, obv_round_tenant *t, const obv_pgs *list, int
     return OBV_OK;
 }
 
-static obv_code queue_new_tenant(plan *p, const obv_round_tenant *t, const char *job_id, obv_err *err)
+static obv_code touch_all(const plan *p, obv_err *err)
+{
+    for (size_t i = 0; i < p->touched_count; i++) {
+        uint64_t revision = 0;
+        OBV_TRY(obv_registry_touch(p->x->reg, p->touched[i], &revision, err));
+    }
+    return OBV_OK;
+}
+
+static obv_code touch_row(void *ctx, const obv_archive_pg *row, obv_err *err)
+{
+    (void)err;
+    touch(ctx, row->agent_id);
+    return OBV_OK;
+}
+
+/* The tenant's info files as a step of their own. */
+static obv_code queue_tenant(plan *p, const obv_round_tenant *t, const char *what, const char *job_id, obv_err *err)
 {
     obv_media_root root;
     OBV_AUTO(obv_files_fini) obv_files f = {0};
     char name[48];
-    (void)snprintf(name, sizeof name, "tenant-%llu", (unsigned long long)t->tenant_id);
+    (void)snprintf(name, sizeof name, "%s-%llu", what, (unsigned long long)t->tenant_id);
     OBV_TRY(obv_ctx_root(p->x, &root, err));
     OBV_TRY(obv_names_file(p->x, &root, &f, err));
     OBV_TRY(obv_archive_files_all(p->x, t->round, t->tenant_id, &f, err));
@@ -263,6 +253,8 @@ static obv_code assign_tenant(plan *p, obv_cluster *c, const obv_tenant *tenant,
     if (code != OBV_OK && code != OBV_E_NOT_FOUND)
         return obv_fail(err, code, 0, "round of tenant %s", tenant->name);
     const bool is_new = code == OBV_E_NOT_FOUND;
+    if (!is_new && t.status != OBV_ROUND_BEGINNING && t.status != OBV_ROUND_DOING)
+        return OBV_OK; /* its archive has ended in this round */
     OBV_TRY(c->ops->schema_version(c, tenant->id, &schema, err));
     const bool relist = is_new || t.schema_version != schema;
     if (!relist && !leaders)
@@ -288,18 +280,119 @@ static obv_code assign_tenant(plan *p, obv_cluster *c, const obv_tenant *tenant,
         OBV_INFO("tenant %s joins round %lld", tenant->name, (long long)t.round);
         (void)snprintf(t.name, sizeof t.name, "%s", tenant->name);
         t.start_ts = obv_ctx_now(p->x);
+        OBV_TRY(obv_archive_join_piece(p->x, p->round, &t, err));
         OBV_TRY(obv_round_tenant_save(p->x->s, &t, err));
-        OBV_TRY(queue_new_tenant(p, &t, p->round->job_id, err));
+        OBV_TRY(queue_tenant(p, &t, "tenant", p->round->job_id, err));
     } else {
         OBV_TRY(obv_round_tenant_get(p->x->s, t.round, t.tenant_id, &t, err));
     }
     OBV_TRY(reconcile(p, &t, relist ? &list : NULL, schema, &reps, err));
     OBV_TRY(obv_round_tenant_save(p->x->s, &t, err));
-    for (size_t i = 0; i < p->touched_count; i++) {
-        uint64_t revision = 0;
-        OBV_TRY(obv_registry_touch(p->x->reg, p->touched[i], &revision, err));
-    }
+    OBV_TRY(tell_moves(p, &t, err));
+    OBV_TRY(touch_all(p, err));
     return obv_state_commit(&tx, err);
+}
+
+/* ---- tenants that are not in the cluster any more */
+
+typedef struct tenant_rows {
+    obv_round_tenant *v;
+    size_t n, cap;
+} tenant_rows;
+static void tenant_rows_fini(tenant_rows *r) { free(r->v); }
+
+static obv_code take_tenant(void *ctx, const obv_round_tenant *t, obv_err *err)
+{
+    obv_round_tenant *row = obv_list_add(ctx, sizeof *row, err);
+    if (!row)
+        return OBV_E_NOMEM;
+    *row = *t;
+    return OBV_OK;
+}
+
+static obv_event gone_event(const plan *p, const obv_round_tenant *t)
+{
+    obv_event e = {.at = p->now_us, .kind = "round", .tenant_id = t->tenant_id};
+    (void)snprintf(e.job_id, sizeof e.job_id, "%s", p->round->job_id);
+    return e;
+}
+
+/* Missed for the first time: its PGs are dropped, and no time after this moment is promised. */
+static obv_code miss_tenant(plan *p, obv_cluster *c, obv_round_tenant *t, obv_err *err)
+{
+    OBV_AUTO(pg_rows_fini) pg_rows rows = {0};
+    int64_t trip = 0;
+    OBV_TRY(c->ops->now(c, &p->cluster_us, &trip, err));
+    const obv_event e = gone_event(p, t);
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(p->x->s, &tx, err));
+    OBV_TRY(obv_round_tenant_get(p->x->s, t->round, t->tenant_id, t, err));
+    t->gone_at = p->cluster_us;
+    OBV_TRY(obv_round_tenant_save(p->x->s, t, err));
+    OBV_TRY(obv_archive_pg_each(p->x->s, t->round, t->tenant_id, take_row, &rows, err));
+    for (size_t i = 0; i < rows.n; i++)
+        if (rows.v[i].dropped_at == 0) {
+            rows.v[i].dropped_at = p->cluster_us;
+            OBV_TRY(obv_archive_pg_save(p->x->s, &rows.v[i], err));
+        }
+    OBV_TRY(obv_event_tell(p->x->s, &e, err, "tenant %.64s is not in the cluster any more", t->name));
+    return obv_state_commit(&tx, err);
+}
+
+/* The rest of its log is stored, or will never be: the tenant's part of the round ends. */
+static obv_code end_tenant(plan *p, obv_round_tenant *t, obv_err *err)
+{
+    char to[OBV_TIME_TEXT_LEN];
+    const obv_event e = gone_event(p, t);
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(p->x->s, &tx, err));
+    t->status = OBV_ROUND_STOP;
+    OBV_TRY(obv_round_tenant_save(p->x->s, t, err));
+    OBV_TRY(obv_piece_end_tenant(p->x->s, t->round, t->tenant_id, t->gone_at, err));
+    OBV_TRY(obv_archive_pg_each(p->x->s, t->round, t->tenant_id, touch_row, p, err));
+    OBV_TRY(obv_archive_pg_remove_tenant(p->x->s, t->round, t->tenant_id, err));
+    OBV_TRY(queue_tenant(p, t, "gone", p->round->job_id, err));
+    OBV_TRY(obv_event_tell(p->x->s, &e, err, "tenant %.64s, dropped: its log can be restored up to %s", t->name,
+                           t->checkpoint_ts ? obv_time_text(t->checkpoint_ts, to) : "no time"));
+    OBV_TRY(touch_all(p, err));
+    return obv_state_commit(&tx, err);
+}
+
+static obv_code look_after_gone(plan *p, obv_cluster *c, const obv_tenants *there, obv_err *err)
+{
+    OBV_AUTO(tenant_rows_fini) tenant_rows rows = {0};
+    OBV_TRY(obv_round_tenant_each(p->x->s, p->round->round, take_tenant, &rows, err));
+    for (size_t i = 0; i < rows.n; i++) {
+        obv_round_tenant *t = &rows.v[i];
+        size_t k = 0;
+        while (k < there->n && there->v[k].id != t->tenant_id)
+            k++;
+        if (k < there->n || (t->status != OBV_ROUND_DOING && t->status != OBV_ROUND_BEGINNING))
+            continue;
+        if (t->gone_at == 0)
+            OBV_TRY(miss_tenant(p, c, t, err));
+    }
+    return OBV_OK;
+}
+
+obv_code obv_archive_end_gone(obv_job_ctx *x, const obv_round *round, obv_err *err)
+{
+    OBV_AUTO(tenant_rows_fini) tenant_rows rows = {0};
+    obv_code code = OBV_OK;
+    OBV_TRY(obv_round_tenant_each(x->s, round->round, take_tenant, &rows, err));
+    plan *p = calloc(1, sizeof *p);
+    if (!p)
+        return obv_fail(err, OBV_E_NOMEM, 0, "archive assignment");
+    *p = (plan){.x = x, .round = round, .now_us = obv_ctx_now(x)};
+    for (size_t i = 0; i < rows.n && code == OBV_OK; i++) {
+        obv_round_tenant *t = &rows.v[i];
+        const bool works = t->status == OBV_ROUND_DOING || t->status == OBV_ROUND_BEGINNING;
+        p->touched_count = 0;
+        if (works && t->gone_at && (t->checkpoint_ts >= t->gone_at || p->now_us - t->gone_at > GONE_WAIT_US))
+            code = end_tenant(p, t, err);
+    }
+    free(p);
+    return code;
 }
 
 /* An agent that met another writer's files goes on only under a new epoch, which makes it read them first. */
@@ -331,13 +424,15 @@ obv_code obv_archive_assign(obv_job_ctx *x, obv_cluster *c, const obv_round *rou
         free(agents);
         return obv_fail(err, OBV_E_NOMEM, 0, "archive assignment");
     }
-    *p = (plan){.x = x, .round = round, .agents = agents};
+    *p = (plan){.x = x, .round = round, .agents = agents, .now_us = obv_ctx_now(x)};
     p->agent_count = obv_registry_agents(x->reg, agents, OBV_AGENTS_MAX);
     obv_code code = renew_fenced(p, err);
+    if (code == OBV_OK)
+        code = look_after_gone(p, c, &tenants, err);
     for (size_t i = 0; i < tenants.n && code == OBV_OK; i++) {
         if (!tenants.v[i].normal)
             continue;
-        p->touched_count = 0;
+        p->touched_count = p->move_count = 0;
         code = assign_tenant(p, c, &tenants.v[i], leaders, err);
     }
     free(agents);

@@ -12,10 +12,15 @@
 #define STOP_WAIT_US (60 * OBV_US_PER_S)
 #define BEGIN_LEADERS_NS (3 * OBV_NS_PER_S) /* agents may still be on their way */
 #define STALL_NS (10 * OBV_NS_PER_S)        /* a checkpoint that stands still this long: look the leaders up */
+#define STALL_LOOKS 5u                      /* then after twice that, up to 2^5 times */
 
 /* Between steps; rebuilt after a restart. */
 typedef struct memory {
     int64_t leaders_at_ns, publish_at_ns, told_at_us;
+    int64_t stop_at_ns; /* the end was asked for, by what this process knows */
+    uint64_t agents;    /* who was alive when leaders were last looked up */
+    uint32_t looks;     /* because of the same stall */
+    obv_stalls stalls;
 } memory;
 
 typedef struct tenants {
@@ -39,15 +44,17 @@ obv_code obv_archive_begin_round(obv_job_ctx *x, obv_cluster *c, const char *run
 {
     obv_identity id;
     OBV_AUTO(obv_tenants_fini) obv_tenants t = {0};
-    bool stopped = false, found = false;
+    obv_own_archive own;
+    bool found = false;
     if (obv_job_by_key(x->s, run_key, OBV_JOB_ARCHIVE, out, NULL) == OBV_OK)
         return OBV_OK;
     OBV_TRY(obv_check_alone(x, OBV_JOB_ARCHIVE, run_key, err));
     OBV_TRY(obv_check_source(x, c, &id, err));
-    OBV_TRY(c->ops->own_archive_stopped(c, &stopped, err));
-    if (!stopped)
+    OBV_TRY(c->ops->own_archive(c, &own, err));
+    if (obv_own_archive_is_at(&own, x->cfg->uri))
         return obv_fail(err, OBV_E_PRECONDITION, 0,
-                        "OceanBase's own log archiving is on: stop it with ALTER SYSTEM NOARCHIVELOG");
+                        "OceanBase's own log archiving is on, to this destination: stop it with ALTER SYSTEM"
+                        " NOARCHIVELOG, or let it write elsewhere");
     OBV_TRY(obv_check_tenants(c, &t, err));
     OBV_TRY(obv_check_agents(x, true, err));
     obv_round r = {.status = OBV_ROUND_BEGINNING, .start_ts = obv_ctx_now(x)};
@@ -70,8 +77,10 @@ obv_code obv_archive_begin_round(obv_job_ctx *x, obv_cluster *c, const char *run
         (void)snprintf(rt.name, sizeof rt.name, "%s", t.v[i].name);
         OBV_TRY(obv_round_tenant_save(x->s, &rt, err));
     }
+    OBV_TRY(obv_archive_first_piece(x, &r, err));
     OBV_TRY(obv_state_commit(&tx, err));
     OBV_FAULT("coordinator.archive_started");
+    obv_registry_set_piece(x->reg, r.piece, r.piece_date, true);
     obv_registry_set_round(x->reg, r.round, false);
     OBV_INFO("round %lld begins with %zu tenants", (long long)r.round, t.n);
     return OBV_OK;
@@ -101,6 +110,9 @@ obv_code obv_archive_resume(obv_job_ctx *x, obv_err *err)
     if (!n)
         return OBV_OK;
     OBV_TRY(obv_round_get(x->s, j.ref, &r, err));
+    int64_t freezing = 0;
+    OBV_TRY(obv_piece_freezing_count(x->s, r.round, &freezing, err));
+    obv_registry_set_piece(x->reg, r.piece, r.piece_date, freezing == 0); /* agents may not have heard of it */
     obv_registry_set_round(x->reg, r.round, r.status == OBV_ROUND_STOPPING || r.status == OBV_ROUND_STOP);
     return OBV_OK;
 }
@@ -191,8 +203,13 @@ static obv_code step_beginning(obv_job_ctx *x, const obv_job *job, obv_round *r,
     r->status = OBV_ROUND_DOING;
     r->start_ts = start;
     OBV_TRY(obv_round_save(x->s, r, err));
-    for (size_t i = 0; i < t.n; i++)
+    if (r->piece)
+        OBV_TRY(obv_piece_start(x->s, r->round, r->start_piece, OBV_PIECE_CLUSTER, start, err));
+    for (size_t i = 0; i < t.n; i++) {
         OBV_TRY(obv_round_tenant_save(x->s, &t.v[i], err));
+        if (r->piece)
+            OBV_TRY(obv_piece_start(x->s, r->round, r->start_piece, t.v[i].tenant_id, t.v[i].start_ts, err));
+    }
     OBV_TRY(obv_archive_queue_all(x, job->id, r->round, err));
     OBV_TRY(obv_job_move(x->s, job->id, "DOING", now, err));
     OBV_TRY(obv_state_commit(&tx, err));
@@ -279,11 +296,18 @@ static obv_code step_stopping(obv_job_ctx *x, const obv_job *job, obv_round *r, 
     OBV_TRY(obv_round_get(x->s, r->round, r, err));
     r->status = OBV_ROUND_STOP;
     r->max_ts = obv_ctx_now(x);
+    for (size_t i = 0; i < t.n; i++) {
+        obv_coverage c;
+        OBV_TRY(obv_archive_coverage(x, r->round, t.v[i].tenant_id, &c, err));
+        r->max_ts = c.submit_ts_max > r->max_ts ? c.submit_ts_max : r->max_ts;
+    }
     OBV_TRY(obv_round_save(x->s, r, err));
+    OBV_TRY(obv_piece_end_tenant(x->s, r->round, OBV_PIECE_CLUSTER, r->max_ts, err));
     for (size_t i = 0; i < t.n; i++) {
         OBV_TRY(obv_round_tenant_get(x->s, r->round, t.v[i].tenant_id, &t.v[i], err));
         t.v[i].status = OBV_ROUND_STOP;
         OBV_TRY(obv_round_tenant_save(x->s, &t.v[i], err));
+        OBV_TRY(obv_piece_end_tenant(x->s, r->round, t.v[i].tenant_id, r->max_ts, err));
         OBV_TRY(obv_archive_files_all(x, r->round, t.v[i].tenant_id, &f, err));
     }
     OBV_TRY(obv_archive_files_all(x, r->round, 0, &f, err));
@@ -292,6 +316,47 @@ static obv_code step_stopping(obv_job_ctx *x, const obv_job *job, obv_round *r, 
 }
 
 /* ---- the machine */
+
+/* Who is alive, as a number that changes when that does. */
+static uint64_t living(obv_job_ctx *x)
+{
+    obv_live_agent *a = calloc(OBV_AGENTS_MAX, sizeof *a);
+    uint64_t mark = 1;
+    const size_t n = a ? obv_registry_agents(x->reg, a, OBV_AGENTS_MAX) : 0;
+    for (size_t i = 0; i < n; i++)
+        mark = mark * 1000003u + (a[i].alive && a[i].known) * 7919u + i;
+    free(a);
+    return mark;
+}
+
+/*
+ * Leaders are looked up when an agent came or went, when some tenant's checkpoint stands still, and now and then. The
+ * list of replicas is dear: while a stall lasts, it is read less and less often.
+ */
+static bool look_up_leaders(obv_job_ctx *x, memory *m, int64_t now)
+{
+    const uint64_t agents = living(x);
+    const int64_t stalled = obv_archive_stalled_ns(&m->stalls, now);
+    const int64_t since = now - m->leaders_at_ns;
+    const bool came_or_went = agents != m->agents;
+    if (stalled < STALL_NS)
+        m->looks = 0;
+    const bool due = came_or_went || since > (int64_t)x->cfg->leaders_s * OBV_NS_PER_S ||
+                     (stalled >= STALL_NS && since > STALL_NS << (m->looks < STALL_LOOKS ? m->looks : STALL_LOOKS));
+    m->agents = agents;
+    return due;
+}
+
+/* An operator's end waits a little for what would leave the newest piece without a checkpoint of its own. */
+static obv_code may_end(obv_job_ctx *x, const obv_round *r, memory *m, bool *out, obv_err *err)
+{
+    const int64_t now = obv_clock_ns(&x->clock);
+    if (m->stop_at_ns == 0)
+        m->stop_at_ns = now;
+    OBV_TRY(obv_archive_piece_may_end(x, r, out, err));
+    *out = *out || now - m->stop_at_ns > STOP_WAIT_US * 1000;
+    return OBV_OK;
+}
 
 obv_code obv_archive_step(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms, obv_err *err)
 {
@@ -303,26 +368,35 @@ obv_code obv_archive_step(obv_job_ctx *x, const obv_job *job, uint32_t *again_ms
     OBV_TRY(obv_round_get(x->s, job->ref, &r, err));
     if (strcmp(job->phase, "STOPPING") == 0)
         return step_stopping(x, job, &r, again_ms, err);
-    if (r.stop)
-        return to_stopping(x, job, &r, err);
+    if (r.stop) {
+        bool now = true;
+        if (strcmp(job->phase, "BEGINNING") != 0)
+            OBV_TRY(may_end(x, &r, m, &now, err));
+        if (now)
+            return to_stopping(x, job, &r, err);
+    }
     if (strcmp(job->phase, "BEGINNING") == 0)
         return step_beginning(x, job, &r, m, again_ms, err);
 
     /* DOING; INTERRUPTED for one tenant goes on for the others */
     obv_cluster *c = NULL;
     const int64_t now = obv_clock_ns(&x->clock);
-    bool settled = false, moved = false;
+    bool settled = false, queued = false;
     OBV_TRY(obv_archive_settle(x, job->id, r.round, &settled, err));
     if (!settled || now < m->publish_at_ns)
         return OBV_OK;
     OBV_TRY(x->clusters.source(x->clusters.ctx, &c, err));
-    OBV_TRY(obv_archive_publish(x, c, job, &moved, err));
+    OBV_TRY(obv_archive_end_gone(x, &r, err));
+    OBV_TRY(obv_archive_step_pieces(x, c, job, &r, &queued, err));
+    if (!queued)
+        OBV_TRY(obv_archive_publish(x, c, job, &m->stalls, &queued, err));
     m->publish_at_ns = now + (int64_t)x->cfg->checkpoint_s * OBV_NS_PER_S;
-    const bool due = now - m->leaders_at_ns > (int64_t)x->cfg->leaders_s * OBV_NS_PER_S ||
-                     (!moved && now - m->leaders_at_ns > STALL_NS);
+    const bool due = look_up_leaders(x, m, now);
     OBV_TRY(obv_round_get(x->s, r.round, &r, err));
     OBV_TRY(obv_archive_assign(x, c, &r, due, err));
-    if (due)
+    if (due) {
         m->leaders_at_ns = now;
+        m->looks++;
+    }
     return OBV_OK;
 }

@@ -35,6 +35,13 @@ typedef struct obv_settings {
     const obv_pin_setting *pins;
     uint32_t pin_count;
     uint32_t pin_max_s; /* a pin is taken back after this, even while its set is being made */
+    /* log archive */
+    uint32_t piece_switch_s; /* a new piece after this long; 0 = round mode */
+    uint32_t settle_s;       /* a PG that changed hands stays this long, unless its agent is lost */
+    bool gap_hold;           /* archive.gap_policy: backups wait while log is about to be recycled */
+    uint32_t gap_warn_s;     /* that near is near */
+    /* events */
+    uint32_t event_days, event_max;
 } obv_settings;
 
 typedef struct obv_job_ctx obv_job_ctx;

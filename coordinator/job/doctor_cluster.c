@@ -201,16 +201,20 @@ static void judge_rest(obv_job_ctx *x, obv_cluster *c, obv_findings *out)
         obv_found_err(out, &err, "source.preconditions", SOURCE, NO_BACKUP);
 }
 
-static void judge_archiving(obv_cluster *c, obv_findings *out)
+static void judge_archiving(const obv_job_ctx *x, obv_cluster *c, obv_findings *out)
 {
-    bool stopped = false;
+    obv_own_archive own;
     obv_err err = {0};
-    if (c->ops->own_archive_stopped(c, &stopped, &err) != OBV_OK)
+    if (c->ops->own_archive(c, &own, &err) != OBV_OK)
         obv_found_err(out, &err, "source.archive", SOURCE, NO_BACKUP);
-    else if (!stopped)
+    else if (obv_own_archive_is_at(&own, x->cfg->uri))
         obv_found_fail(out, OBV_E_PRECONDITION, "source.archive", SOURCE, NO_BACKUP,
                        "ALTER SYSTEM NOARCHIVELOG in the sys tenant, then obvault archive start",
-                       "OceanBase's own log archiving runs");
+                       "OceanBase's own log archiving runs, to this destination");
+    else if (own.running)
+        obv_found_warn(out, "source.archive", SOURCE, "the cluster's log is read and stored twice",
+                       "ALTER SYSTEM NOARCHIVELOG in the sys tenant, unless you want both",
+                       "OceanBase's own log archiving runs, to %.200s", own.dest);
     else
         obv_found_ok(out, "source.archive", SOURCE, "OceanBase's own log archiving is off");
 }
@@ -257,7 +261,7 @@ void obv_doctor_source(obv_job_ctx *x, const obv_doctor_site *site, bool reposit
     }
     if (!repository_only) {
         judge_identity(x, &f->id, out);
-        judge_archiving(c, out);
+        judge_archiving(x, c, out);
         judge_clock(c, x, "source.clock", "coordinator", out);
     }
     judge_servers(c, f, out);

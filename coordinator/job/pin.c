@@ -54,13 +54,21 @@ static obv_code save(obv_job_ctx *x, const pin *p, obv_err *err)
     return obv_state_commit(&tx, err);
 }
 
+static obv_event pin_event(const obv_job_ctx *x, const char *job_id, uint64_t tenant, obv_event_level level)
+{
+    obv_event e = {.at = obv_ctx_now(x), .kind = "pin", .level = level, .tenant_id = tenant};
+    (void)snprintf(e.job_id, sizeof e.job_id, "%s", job_id);
+    return e;
+}
+
 /* The pin is over: its row goes, and the job's events say how it ended. */
 static obv_code over(obv_job_ctx *x, const pin *p, const char *how, obv_err *err)
 {
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(x->s, &tx, err));
     OBV_TRY(obv_db_run(obv_state_db(x->s), err, "DELETE FROM pins WHERE tenant_id = ?", obv_db_u(p->tenant_id)));
-    OBV_TRY(obv_event_add(x->s, p->job_id, obv_ctx_now(x), err, "undo_retention of tenant %s %s", p->tenant, how));
+    const obv_event e = pin_event(x, p->job_id, p->tenant_id, OBV_EVENT_INFO);
+    OBV_TRY(obv_event_tell(x->s, &e, err, "undo_retention of tenant %s %s", p->tenant, how));
     return obv_state_commit(&tx, err);
 }
 
@@ -125,8 +133,8 @@ obv_code obv_pins_take(obv_job_ctx *x, obv_cluster *source, const obv_job *job, 
         if (take(x, source, t, &p, pin_of(&all, t->id), &why) == OBV_OK)
             continue;
         OBV_WARN_OF(&why, "tenant %s is backed up without its pin", t->name);
-        OBV_TRY(obv_event_add(x->s, job->id, obv_ctx_now(x), err, "tenant %s is backed up without its pin: %.200s",
-                              t->name, why.msg));
+        const obv_event e = pin_event(x, job->id, t->id, OBV_EVENT_WARNING);
+        OBV_TRY(obv_event_tell(x->s, &e, err, "tenant %s is backed up without its pin: %.200s", t->name, why.msg));
     }
     return OBV_OK;
 }

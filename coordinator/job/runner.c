@@ -20,6 +20,8 @@
 #define TROUBLE_MS 3000u
 #define TROUBLE_MAX_US (3600 * OBV_US_PER_S) /* without one step forward */
 #define SWEEP_NS OBV_NS_PER_S
+#define TRIM_NS (600 * OBV_NS_PER_S)
+#define US_PER_DAY (86400 * OBV_US_PER_S)
 
 static const struct {
     obv_job_kind kind;
@@ -181,11 +183,22 @@ obv_code obv_runner_pass(obv_job_ctx *x, obv_job_kind kind, uint32_t *again_ms, 
     return code;
 }
 
+/* What is no longer of use to anybody, now and then. */
+static void trim(const obv_job_ctx *x, int64_t *trimmed_ns)
+{
+    obv_err err = {0};
+    if (*trimmed_ns && obv_clock_ns(&x->clock) - *trimmed_ns < TRIM_NS)
+        return;
+    *trimmed_ns = obv_clock_ns(&x->clock);
+    if (obv_state_trim(x->s, obv_ctx_now(x), x->cfg->event_days * US_PER_DAY, x->cfg->event_max, &err) != OBV_OK)
+        OBV_ERROR_OF(&err, "old events stay");
+}
+
 static void *run(void *arg)
 {
     thread *t = arg;
     uint64_t seen = 0;
-    int64_t swept = 0;
+    int64_t swept = 0, trimmed = 0;
     while (!atomic_load(&t->r->stop)) {
         obv_err err = {0};
         uint32_t again_ms = 1000;
@@ -193,6 +206,7 @@ static void *run(void *arg)
             swept = obv_clock_ns(&t->x.clock);
             if (obv_registry_sweep(t->x.reg, &err) != OBV_OK)
                 OBV_ERROR_OF(&err, "looking for lost agents");
+            trim(&t->x, &trimmed);
             again_ms = 1000;
         }
         uint32_t ms = 1000;

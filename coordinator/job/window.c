@@ -34,6 +34,10 @@ static bool pieces_for(const obv_window_set *s, const obv_window_piece *p, size_
         f--;
     if (p[f].start_ts > s->snapshot)
         return false;
+    /* given one by one, all but the last must be FROZEN */
+    for (size_t i = f; i < l; i++)
+        if (p[i].max_ts == INT64_MAX)
+            return false;
     /* given one by one, the smallest piece must be its round's first, or begin before the replay does */
     if (p[f].start_piece != p[f].piece && p[f].start_ts > s->replay_start)
         return false;
@@ -147,13 +151,9 @@ static obv_code take_set(void *ctx, const obv_set *s, obv_err *err)
     return obv_backup_replay_start(l->x, s, l->tenant, &w->replay_start, err);
 }
 
-static obv_code take_round(void *ctx, const obv_round_tenant *t, obv_err *err)
+static obv_code take_piece(void *ctx, const obv_piece *in, obv_err *err)
 {
     load *l = ctx;
-    obv_round r;
-    if (t->tenant_id != l->tenant)
-        return OBV_OK;
-    OBV_TRY(obv_round_get(l->x->s, t->round, &r, err));
     piece_list list = {l->out->pieces, l->out->piece_count, l->out->piece_cap};
     obv_window_piece *p = obv_list_add(&list, sizeof *p, err);
     if (!p)
@@ -161,11 +161,14 @@ static obv_code take_round(void *ctx, const obv_round_tenant *t, obv_err *err)
     l->out->pieces = list.v;
     l->out->piece_count = list.n;
     l->out->piece_cap = list.cap;
-    *p = (obv_window_piece){.round = t->round,
-                            .start_ts = t->start_ts,
-                            .checkpoint_ts = t->checkpoint_ts,
-                            .max_ts = t->status == OBV_ROUND_STOP ? r.max_ts : INT64_MAX,
-                            .available = t->checkpoint_ts > 0};
+    *p = (obv_window_piece){.round = in->round,
+                            .piece = in->piece,
+                            .start_piece = in->start_piece,
+                            .date = in->date,
+                            .start_ts = in->start_ts,
+                            .checkpoint_ts = in->checkpoint_ts,
+                            .max_ts = in->max_ts,
+                            .available = in->checkpoint_ts > 0};
     return OBV_OK;
 }
 
@@ -174,5 +177,5 @@ obv_code obv_window_load(obv_job_ctx *x, uint64_t tenant, obv_window_data *out, 
     load l = {x, tenant, out};
     OBV_STATE_READ(x->s);
     OBV_TRY(obv_set_each(x->s, take_set, &l, err));
-    return obv_round_tenant_each(x->s, 0, take_round, &l, err);
+    return obv_piece_each(x->s, tenant, take_piece, &l, err);
 }

@@ -207,34 +207,3 @@ obv_code obv_job_running(obv_state *s, obv_job_kind kind, obv_job *out, size_t c
     *n = c.n;
     return OBV_OK;
 }
-
-/* ---- events */
-
-obv_code obv_event_add(obv_state *s, const char *job_id, int64_t at, obv_err *err, const char *fmt, ...)
-{
-    char text[512];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
-    OBV_TRY(obv_state_begin(s, &tx, err));
-    OBV_TRY(obv_db_run(obv_state_db(s), err, "INSERT INTO events (at, job_id, text) VALUES (?, ?, ?)", obv_db_i(at),
-                       obv_db_s(job_id), obv_db_s(text)));
-    return obv_state_commit(&tx, err);
-}
-
-obv_code obv_event_each(obv_state *s, const char *job_id, int64_t after, uint32_t limit, obv_event_fn *fn, void *ctx,
-                        obv_err *err)
-{
-    OBV_STATE_READ(s);
-    OBV_AUTO(obv_rows_drop) obv_rows *r = NULL;
-    OBV_TRY(obv_db_query(obv_state_db(s), err, &r,
-                         "SELECT id, at, job_id, text FROM events WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?",
-                         obv_db_s(job_id), obv_db_i(after), obv_db_i(limit)));
-    for (obv_code code; (code = obv_rows_next(r, err)) != OBV_E_NOT_FOUND;) {
-        OBV_TRY(code);
-        OBV_TRY(fn(ctx, obv_rows_i64(r, 0), obv_rows_i64(r, 1), obv_rows_text(r, 2), obv_rows_text(r, 3), err));
-    }
-    return OBV_OK;
-}

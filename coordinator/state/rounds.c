@@ -9,7 +9,8 @@ const char *obv_round_status_name(obv_round_status s)
 }
 
 #define ROUND_COLUMNS                                                                                                  \
-    "round, job_id, status, start_ts, checkpoint_ts, pending_ts, max_ts, stop, sys_schema_version FROM rounds "
+    "round, job_id, status, start_ts, checkpoint_ts, pending_ts, max_ts, stop, sys_schema_version, start_piece,"       \
+    " piece, piece_date, piece_at, switch_s FROM rounds "
 
 static void read_round(const obv_rows *r, obv_round *x)
 {
@@ -20,7 +21,12 @@ static void read_round(const obv_rows *r, obv_round *x)
                      .pending_ts = obv_rows_i64(r, 5),
                      .max_ts = obv_rows_i64(r, 6),
                      .stop = obv_rows_i64(r, 7) != 0,
-                     .sys_schema_version = obv_rows_i64(r, 8)};
+                     .sys_schema_version = obv_rows_i64(r, 8),
+                     .start_piece = obv_rows_i64(r, 9),
+                     .piece = obv_rows_i64(r, 10),
+                     .piece_date = obv_rows_i64(r, 11),
+                     .piece_at = obv_rows_i64(r, 12),
+                     .switch_s = (uint32_t)obv_rows_i64(r, 13)};
     obv_rows_copy(r, 1, x->job_id, sizeof x->job_id);
 }
 
@@ -28,10 +34,12 @@ obv_code obv_round_save(obv_state *s, const obv_round *x, obv_err *err)
 {
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(s, &tx, err));
-    OBV_TRY(obv_db_run(obv_state_db(s), err, "INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    OBV_TRY(obv_db_run(obv_state_db(s), err,
+                       "INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                        obv_db_i(x->round), obv_db_s(x->job_id), obv_db_i(x->status), obv_db_i(x->start_ts),
                        obv_db_i(x->checkpoint_ts), obv_db_i(x->pending_ts), obv_db_i(x->max_ts), obv_db_i(x->stop),
-                       obv_db_i(x->sys_schema_version)));
+                       obv_db_i(x->sys_schema_version), obv_db_i(x->start_piece), obv_db_i(x->piece),
+                       obv_db_i(x->piece_date), obv_db_i(x->piece_at), obv_db_i(x->switch_s)));
     return obv_state_commit(&tx, err);
 }
 
@@ -72,8 +80,8 @@ obv_code obv_round_each(obv_state *s, obv_round_fn *fn, void *ctx, obv_err *err)
 /* ---- tenants */
 
 #define TENANT_COLUMNS                                                                                                 \
-    "round, tenant_id, name, status, start_ts, checkpoint_ts, pending_ts, schema_version, code, message FROM"          \
-    " round_tenants "
+    "round, tenant_id, name, status, start_ts, checkpoint_ts, pending_ts, schema_version, code, message,"              \
+    " start_piece, interrupted_at, gone_at, hint FROM round_tenants "
 
 static void read_tenant(const obv_rows *r, obv_round_tenant *t)
 {
@@ -84,20 +92,25 @@ static void read_tenant(const obv_rows *r, obv_round_tenant *t)
                             .checkpoint_ts = obv_rows_i64(r, 5),
                             .pending_ts = obv_rows_i64(r, 6),
                             .schema_version = obv_rows_i64(r, 7),
-                            .error = {.code = (obv_code)obv_rows_i64(r, 8)}};
+                            .error = {.code = (obv_code)obv_rows_i64(r, 8)},
+                            .start_piece = obv_rows_i64(r, 10),
+                            .interrupted_at = obv_rows_i64(r, 11),
+                            .gone_at = obv_rows_i64(r, 12)};
     obv_rows_copy(r, 2, t->name, sizeof t->name);
     obv_rows_copy(r, 9, t->error.msg, sizeof t->error.msg);
+    obv_rows_copy(r, 13, t->error.hint, sizeof t->error.hint);
 }
 
 obv_code obv_round_tenant_save(obv_state *s, const obv_round_tenant *t, obv_err *err)
 {
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(s, &tx, err));
-    OBV_TRY(obv_db_run(obv_state_db(s), err,
-                       "INSERT OR REPLACE INTO round_tenants VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", obv_db_i(t->round),
-                       obv_db_u(t->tenant_id), obv_db_s(t->name), obv_db_i(t->status), obv_db_i(t->start_ts),
-                       obv_db_i(t->checkpoint_ts), obv_db_i(t->pending_ts), obv_db_i(t->schema_version),
-                       obv_db_i(t->error.code), obv_db_s(t->error.msg)));
+    OBV_TRY(obv_db_run(
+        obv_state_db(s), err, "INSERT OR REPLACE INTO round_tenants VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        obv_db_i(t->round), obv_db_u(t->tenant_id), obv_db_s(t->name), obv_db_i(t->status), obv_db_i(t->start_ts),
+        obv_db_i(t->checkpoint_ts), obv_db_i(t->pending_ts), obv_db_i(t->schema_version), obv_db_i(t->error.code),
+        obv_db_s(t->error.msg), obv_db_i(t->start_piece), obv_db_i(t->interrupted_at), obv_db_i(t->gone_at),
+        obv_db_s(t->error.hint)));
     return obv_state_commit(&tx, err);
 }
 
@@ -130,7 +143,8 @@ obv_code obv_round_tenant_each(obv_state *s, int64_t round, obv_round_tenant_fn 
 
 /* ---- PGs */
 
-#define PG_COLUMNS "round, table_id, part_id, assist, agent_id, epoch, from_log_one, dropped_at FROM archive_pgs "
+#define PG_COLUMNS                                                                                                     \
+    "round, table_id, part_id, assist, agent_id, epoch, from_log_one, dropped_at, moved_at FROM archive_pgs "
 
 static obv_code each_pg(obv_state *s, const char *sql, const obv_db_arg *args, size_t n, obv_archive_pg_fn *fn,
                         void *ctx, obv_err *err)
@@ -144,7 +158,8 @@ static obv_code each_pg(obv_state *s, const char *sql, const obv_db_arg *args, s
                             .key = {obv_rows_u64(r, 1), (int32_t)obv_rows_i64(r, 2), (int32_t)obv_rows_i64(r, 3)},
                             .epoch = obv_rows_u64(r, 5),
                             .from_log_one = obv_rows_i64(r, 6) != 0,
-                            .dropped_at = obv_rows_i64(r, 7)};
+                            .dropped_at = obv_rows_i64(r, 7),
+                            .moved_at = obv_rows_i64(r, 8)};
         obv_rows_copy(r, 4, p.agent_id, sizeof p.agent_id);
         OBV_TRY(fn(ctx, &p, err));
     }
@@ -155,10 +170,12 @@ obv_code obv_archive_pg_save(obv_state *s, const obv_archive_pg *p, obv_err *err
 {
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(s, &tx, err));
-    OBV_TRY(obv_db_run(obv_state_db(s), err, "INSERT OR REPLACE INTO archive_pgs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    OBV_TRY(obv_db_run(obv_state_db(s), err,
+                       "INSERT OR REPLACE INTO archive_pgs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                        obv_db_i(p->round), obv_db_u(obv_pg_key_tenant(&p->key)), obv_db_u(p->key.table_id),
                        obv_db_i(obv_pg_key_partition_id(&p->key)), obv_db_i(p->key.part_id), obv_db_i(p->key.assist),
-                       obv_db_s(p->agent_id), obv_db_u(p->epoch), obv_db_i(p->from_log_one), obv_db_i(p->dropped_at)));
+                       obv_db_s(p->agent_id), obv_db_u(p->epoch), obv_db_i(p->from_log_one), obv_db_i(p->dropped_at),
+                       obv_db_i(p->moved_at)));
     return obv_state_commit(&tx, err);
 }
 
@@ -171,6 +188,15 @@ obv_code obv_archive_pg_remove(obv_state *s, const obv_archive_pg *p, obv_err *e
                        " partition_id = ?",
                        obv_db_i(p->round), obv_db_u(obv_pg_key_tenant(&p->key)), obv_db_u(p->key.table_id),
                        obv_db_i(obv_pg_key_partition_id(&p->key))));
+    return obv_state_commit(&tx, err);
+}
+
+obv_code obv_archive_pg_remove_tenant(obv_state *s, int64_t round, uint64_t tenant, obv_err *err)
+{
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    OBV_TRY(obv_state_begin(s, &tx, err));
+    OBV_TRY(obv_db_run(obv_state_db(s), err, "DELETE FROM archive_pgs WHERE round = ? AND tenant_id = ?",
+                       obv_db_i(round), obv_db_u(tenant)));
     return obv_state_commit(&tx, err);
 }
 

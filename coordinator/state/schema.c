@@ -99,5 +99,29 @@ static const char V3[] = "ALTER TABLE sets ADD COLUMN passes INTEGER NOT NULL DE
 static const char V4[] = "CREATE TABLE pins (tenant_id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, job_id TEXT NOT NULL,"
                          " before INTEGER NOT NULL, value INTEGER NOT NULL, until INTEGER NOT NULL);";
 
-const char *const OBV_STATE_MIGRATIONS[] = {V1, V2, V3, V4};
+/*
+ * Pieces of rounds in piece mode, one row a tenant (1: the cluster's own); what an interruption means; when a PG last
+ * changed hands; events by kind.
+ */
+static const char V5[] =
+    "ALTER TABLE rounds ADD COLUMN start_piece INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE rounds ADD COLUMN piece INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE rounds ADD COLUMN piece_date INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE rounds ADD COLUMN piece_at INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE rounds ADD COLUMN switch_s INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE round_tenants ADD COLUMN start_piece INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE round_tenants ADD COLUMN interrupted_at INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE round_tenants ADD COLUMN gone_at INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE round_tenants ADD COLUMN hint TEXT;"
+    "ALTER TABLE archive_pgs ADD COLUMN moved_at INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE pieces (round INTEGER NOT NULL, piece INTEGER NOT NULL, tenant_id INTEGER NOT NULL,"
+    " start_piece INTEGER NOT NULL, date INTEGER NOT NULL, status INTEGER NOT NULL, start_ts INTEGER NOT NULL,"
+    " checkpoint_ts INTEGER NOT NULL DEFAULT 0, max_ts INTEGER NOT NULL DEFAULT 0,"
+    " PRIMARY KEY (round, piece, tenant_id)) WITHOUT ROWID;"
+    "ALTER TABLE events ADD COLUMN kind TEXT NOT NULL DEFAULT 'job';"
+    "ALTER TABLE events ADD COLUMN level INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE events ADD COLUMN tenant_id INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX events_at ON events (at);";
+
+const char *const OBV_STATE_MIGRATIONS[] = {V1, V2, V3, V4, V5};
 const size_t OBV_STATE_MIGRATION_COUNT = sizeof OBV_STATE_MIGRATIONS / sizeof *OBV_STATE_MIGRATIONS;

@@ -106,11 +106,40 @@ OBV_CHECK obv_code obv_job_each(obv_state *s, obv_job_kind kind, bool running_on
 /** Ids of running jobs of a kind, oldest first; @return how many fit. */
 OBV_CHECK obv_code obv_job_running(obv_state *s, obv_job_kind kind, obv_job *out, size_t cap, size_t *n, obv_err *err);
 
-/* ---- events: what happened, for people */
+/* ---- events.c: what happened, for people */
+typedef enum obv_event_level { OBV_EVENT_INFO = 0, OBV_EVENT_WARNING = 1, OBV_EVENT_ERROR = 2 } obv_event_level;
+const char *obv_event_level_name(obv_event_level l);
+
+typedef struct obv_event {
+    int64_t id, at; /* ids grow for ever */
+    char job_id[32];
+    char kind[16]; /* job, round, piece, takeover, gap, pin, set, restore */
+    obv_event_level level;
+    uint64_t tenant_id; /* 0 = of none, or of all */
+    char text[512];
+} obv_event;
+
+/** An event of a job, of the kind that fits it. */
 OBV_CHECK obv_code obv_event_add(obv_state *s, const char *job_id, int64_t at, obv_err *err, const char *fmt, ...)
     OBV_PRINTF(5, 6);
-typedef obv_code obv_event_fn(void *ctx, int64_t id, int64_t at, const char *job_id, const char *text, obv_err *err);
+/** @p head: all but id and text. */
+OBV_CHECK obv_code obv_event_tell(obv_state *s, const obv_event *head, obv_err *err, const char *fmt, ...)
+    OBV_PRINTF(4, 5);
+typedef obv_code obv_event_fn(void *ctx, const obv_event *e, obv_err *err);
+/** Events of a job with ids above @p after, ascending. */
 OBV_CHECK obv_code obv_event_each(obv_state *s, const char *job_id, int64_t after, uint32_t limit, obv_event_fn *fn,
                                   void *ctx, obv_err *err);
+/**
+ * Of all jobs, at or after @p since (us), of one kind or "" for all, ascending: with @p after > 0 the next ones behind
+ * that id, else the newest @p limit.
+ */
+OBV_CHECK obv_code obv_event_list(obv_state *s, int64_t since, int64_t after, const char *kind, uint32_t limit,
+                                  obv_event_fn *fn, void *ctx, obv_err *err);
+OBV_CHECK obv_code obv_event_last(obv_state *s, int64_t *id, obv_err *err);
+/**
+ * Forgets events older than @p keep_us or beyond the newest @p keep_max, and as old: restores that ended, what agents
+ * did for jobs that ended. Who archived which PG is kept for the newest round only.
+ */
+OBV_CHECK obv_code obv_state_trim(obv_state *s, int64_t now, int64_t keep_us, uint32_t keep_max, obv_err *err);
 
 #endif

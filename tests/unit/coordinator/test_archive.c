@@ -98,7 +98,9 @@ static void nothing_begins_under_a_wrong_precondition(void **state)
     w.cluster.upgrading = false;
     w.cluster.own_archive = true;
     assert_int_equal(obv_archive_begin_round(x, &w.cluster.base, "", &j, &err), OBV_E_PRECONDITION);
-    w.cluster.own_archive = false;
+    w.cluster.own_archive_dest = "file:///backup///?x=1"; /* the same place */
+    assert_int_equal(obv_archive_begin_round(x, &w.cluster.base, "", &j, &err), OBV_E_PRECONDITION);
+    w.cluster.own_archive_dest = "file:///backup2"; /* another: allowed, but see the next one */
     w.cluster.tenants[1].gts = false;
     assert_int_equal(obv_archive_begin_round(x, &w.cluster.base, "", &j, &err), OBV_E_PRECONDITION);
     assert_non_null(strstr(err.msg, "t1002"));
@@ -199,7 +201,7 @@ static void a_moved_leader_takes_its_pgs_to_another_agent_under_a_new_epoch(void
     world_run(&w, 200, world_archive_has, &at);
     const obv_archive_pg before = w.agents[0].list[0];
     w.cluster.leader_shift = 1;
-    turns(&w, 60);
+    turns(&w, 150);
     bool found = false;
     for (size_t i = 0; i < WORLD_HOSTS; i++)
         for (size_t k = 0; k < w.agents[i].list_count; k++)

@@ -190,10 +190,10 @@ static void fails_and_the_next_is_good(world *w, const obv_job *j, obv_code code
     assert_int_equal(l.last.result, 0);
 }
 
-static obv_code take_event(void *ctx, int64_t id, int64_t at, const char *job_id, const char *text, obv_err *err)
+static obv_code take_event(void *ctx, const obv_event *e, obv_err *err)
 {
-    (void)id, (void)at, (void)job_id, (void)err;
-    *(int *)ctx += strstr(text, "tenant t1002 is left out") != NULL;
+    (void)err;
+    *(int *)ctx += strstr(e->text, "tenant t1002 is left out") != NULL;
     return OBV_OK;
 }
 

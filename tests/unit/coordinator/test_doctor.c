@@ -189,6 +189,16 @@ static void silent(site *s)
         world_turn(&s->w);
 }
 
+static void archiving_elsewhere_is_a_warning(void **state)
+{
+    site *s = *state;
+    s->w.cluster.own_archive = true;
+    s->w.cluster.own_archive_dest = "oss://bucket/elsewhere";
+    assert_int_equal(examine(s, false), OBV_OK);
+    assert_int_equal(count(s, "source.archive", OBV_LEVEL_WARN), 1);
+    assert_int_equal(exit_code(s), 0);
+}
+
 static void each_defect_is_named_with_the_right_exit_code(void **state)
 {
     (void)state;
@@ -279,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_healthy_site_is_all_ok, set_up, tear_down),
         cmocka_unit_test_setup_teardown(repo_check_asks_for_the_repository_only, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(archiving_elsewhere_is_a_warning, set_up, tear_down),
         cmocka_unit_test(each_defect_is_named_with_the_right_exit_code),
         cmocka_unit_test_setup_teardown(warnings_end_well, set_up, tear_down),
         cmocka_unit_test_setup_teardown(servers_and_agents_are_matched, set_up, tear_down),

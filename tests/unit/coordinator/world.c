@@ -88,7 +88,11 @@ void world_begin(world *w)
                                  .begin_s = 120,
                                  .step_s = 30,
                                  .passes_max = 8,
-                                 .closing_s = 600};
+                                 .closing_s = 600,
+                                 .settle_s = 20,
+                                 .gap_warn_s = 3600,
+                                 .event_days = 90,
+                                 .event_max = 1000};
     w->media = obv_map_new();
     world_cluster_begin(&w->cluster, w);
     world_cluster_begin(&w->target, w);

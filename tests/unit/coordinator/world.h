@@ -35,7 +35,8 @@ typedef struct world_cluster {
     bool down;                        /* every call is OBV_E_UNAVAILABLE */
     void (*intrude)(struct world *w); /* called once, in the middle of an operator's command */
     bool standby, upgrading, merging, own_archive;
-    uint32_t leader_shift; /* leader of PG i is host (i + shift) % 3 */
+    const char *own_archive_dest; /* NULL = not known */
+    uint32_t leader_shift;        /* leader of PG i is host (i + shift) % 3 */
     world_tenant tenants[8];
     size_t tenant_count;
     /* for doctor */
@@ -88,6 +89,13 @@ typedef struct world_agent {
     size_t said_count;
     int64_t archive_lag_us; /* checkpoints are this far behind */
     bool interrupted;
+    uint64_t interrupted_tenant; /* 0 = all */
+    int64_t list_piece, list_date;
+    int64_t piece; /* all its PGs are there */
+    bool stays;    /* its PGs do not leave their piece */
+    int64_t submit_ts;
+    uint64_t needed_file; /* 0 = not known; the oldest is 100, the newest 120 */
+    int64_t gap_in_s;
     obv_code archive_error; /* said of every tenant, whose checkpoints then stand still */
     uint64_t fenced_epoch;  /* PGs up to this epoch are not archived any more */
     size_t unsampled;       /* so many PGs of each tenant have no checkpoint */

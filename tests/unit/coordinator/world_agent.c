@@ -207,7 +207,14 @@ static void report_archive(world_agent *a, obv_turn *turn)
     }
     for (size_t k = 0; k < n; k++) {
         t[k].revision = a->list_revision;
-        t[k].state = a->interrupted ? OBV_TENANT_ARCHIVE_INTERRUPTED : OBV_TENANT_ARCHIVE_DOING;
+        const bool hole = a->interrupted && (a->interrupted_tenant == 0 || a->interrupted_tenant == t[k].tenant_id);
+        t[k].state = hole ? OBV_TENANT_ARCHIVE_INTERRUPTED : OBV_TENANT_ARCHIVE_DOING;
+        t[k].piece_min = (uint64_t)a->piece;
+        t[k].submit_ts_max = a->submit_ts ? a->submit_ts : a->w->now_us;
+        t[k].oldest_clog_file = a->needed_file ? 100 : 0;
+        t[k].newest_clog_file = 120;
+        t[k].needed_clog_file = a->needed_file;
+        t[k].gap_in_s = a->gap_in_s;
         t[k].pgs_started = t[k].pgs;
         t[k].pgs_sampled = t[k].pgs - (uint32_t)(a->unsampled < t[k].pgs ? a->unsampled : t[k].pgs);
         t[k].round_start_ts_max = a->w->now_us - 60000000;
@@ -218,7 +225,7 @@ static void report_archive(world_agent *a, obv_turn *turn)
         }
         if (t[k].error.code == OBV_E_FENCED)
             t[k].checkpoint_min = 1;
-        if (a->interrupted)
+        if (hole)
             (void)obv_fail(&t[k].error, OBV_E_LOG_GAP, 0, "log 77 is gone");
     }
     if (n > 0)
@@ -301,6 +308,10 @@ void world_agent_call(world_agent *a)
         a->list_revision = page.revision;
         a->total = page.total;
         a->list_stop = page.stop;
+        a->list_piece = page.piece;
+        a->list_date = page.piece_date;
+        if (!a->stays)
+            a->piece = page.piece;
     }
     const size_t forget_count = turn.forget_count;
     char uids[OBV_AGENT_TASKS_MAX][OBV_TASK_UID_MAX];

@@ -242,10 +242,11 @@ static obv_code base_version(obv_cluster *c, uint64_t tenant, int64_t *out, obv_
     return OBV_OK;
 }
 
-static obv_code own_archive_stopped(obv_cluster *c, bool *out, obv_err *err)
+static obv_code own_archive(obv_cluster *c, obv_own_archive *out, obv_err *err)
 {
     UP(c, err);
-    *out = !SELF(c)->own_archive;
+    *out = (obv_own_archive){.running = SELF(c)->own_archive};
+    (void)snprintf(out->dest, sizeof out->dest, "%s", SELF(c)->own_archive_dest ? SELF(c)->own_archive_dest : "");
     return OBV_OK;
 }
 
@@ -377,7 +378,7 @@ void world_cluster_begin(world_cluster *c, world *w)
                                         uses_gts,
                                         undo_retention,
                                         base_version,
-                                        own_archive_stopped,
+                                        own_archive,
                                         rights,
                                         data_bytes,
                                         now,
