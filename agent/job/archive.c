@@ -88,6 +88,7 @@ void obv_archive_end(obv_archive *a)
     if (a->hooks.close)
         a->hooks.close(a->hooks.ctx);
     obv_clog_close(a->clog);
+    obv_archive_drop_pieces(a);
     for (size_t i = 0; i < a->pg_count; i++)
         free(a->pgs[i]);
     free(a->pgs);

@@ -24,6 +24,7 @@ typedef struct crowd {
     step_fn *fn;
     uint8_t *items;
     size_t stride, count;
+    int64_t until_ns; /* nothing new is begun later */
     atomic_size_t next;
     atomic_uint workers;
 } crowd;
@@ -33,14 +34,19 @@ static void *work(void *arg)
     crowd *c = arg;
     obv_log_context_set("archive", NULL, NULL);
     obv_archive_worker *w = &c->a->workers[atomic_fetch_add(&c->workers, 1)];
-    for (size_t i; (i = atomic_fetch_add(&c->next, 1)) < c->count;)
+    for (size_t i; (i = atomic_fetch_add(&c->next, 1)) < c->count;) {
         c->fn(c->a, w, c->items + i * c->stride);
+        if (obv_mono_ns() > c->until_ns)
+            break;
+    }
     return NULL;
 }
 
-static void for_each(obv_archive *a, unsigned workers, step_fn *fn, void *items, size_t stride, size_t count)
+/* @return how many items were begun: all of them unless the time was over. */
+static size_t for_each_until(obv_archive *a, unsigned workers, step_fn *fn, void *items, size_t stride, size_t count,
+                             int64_t until_ns)
 {
-    crowd c = {.a = a, .fn = fn, .items = items, .stride = stride, .count = count};
+    crowd c = {.a = a, .fn = fn, .items = items, .stride = stride, .count = count, .until_ns = until_ns};
     pthread_t threads[OBV_ARCHIVE_WORKERS_MAX];
     unsigned started = 0;
     while (started + 1 < workers && started + 1 < count && pthread_create(&threads[started], NULL, work, &c) == 0)
@@ -48,6 +54,13 @@ static void for_each(obv_archive *a, unsigned workers, step_fn *fn, void *items,
     (void)work(&c);
     for (unsigned i = 0; i < started; i++)
         (void)pthread_join(threads[i], NULL);
+    const size_t begun = atomic_load(&c.next);
+    return begun < count ? begun : count;
+}
+
+static void for_each(obv_archive *a, unsigned workers, step_fn *fn, void *items, size_t stride, size_t count)
+{
+    (void)for_each_until(a, workers, fn, items, stride, count, INT64_MAX);
 }
 
 /* ---- one PG */
@@ -115,7 +128,10 @@ static obv_code bring_up_pg(obv_archive *a, obv_archive_pg *pg, obv_archive_work
     if (asked == OBV_OK)
         set_key(a, pg, &o.key);
     obv_err why = asked == OBV_OK ? (obv_err){0} : *err;
+    OBV_TRY(obv_archive_find_piece(a, pg, err));
     OBV_TRY(obv_archive_resume(a, pg, err));
+    if (asked != OBV_OK && !pg->media.has_pg)
+        OBV_TRY(obv_archive_peek_earlier(a, pg, err));
     if (asked != OBV_OK && pg->media.has_pg)
         set_key(a, pg, &pg->media.pg);
     if (!pg->media.known) {
@@ -145,7 +161,21 @@ static void bring_up(obv_archive *a, obv_archive_worker *w, void *item)
 {
     obv_archive_pg *pg = *(obv_archive_pg **)item;
     obv_err err = {0};
+    pg->dirty = false; /* its files are read and made durable by the take-over */
     const obv_code code = bring_up_pg(a, pg, w, &err);
+    if (code != OBV_OK)
+        set_back(pg, code, &err);
+    pg->dirty = pg->stage == OBV_PG_READY && pg->media.data_at > 0; /* a kickoff block waits for the common sync */
+}
+
+static void step_on(obv_archive *a, obv_archive_worker *w, void *item)
+{
+    (void)w;
+    obv_archive_pg *pg = *(obv_archive_pg **)item;
+    obv_err err = {0};
+    obv_code code = obv_archive_step_on(a, pg, &err);
+    if (code == OBV_E_EXISTS || code == OBV_E_CONFLICT) /* as for an append */
+        code = OBV_E_FENCED;
     if (code != OBV_OK)
         set_back(pg, code, &err);
 }
@@ -197,7 +227,8 @@ static void sync_some(obv_archive *a, obv_archive_worker *w, void *item)
     const char *keys[SYNC_CHUNK];
     obv_code results[SYNC_CHUNK];
     for (size_t i = 0; i < s->count; i++) {
-        obv_archive_path_data(&a->place, &s->pgs[i]->key, s->pgs[i]->media.data_file, &paths[i]);
+        const obv_archive_place place = obv_archive_place_of(a, s->pgs[i]);
+        obv_archive_path_data(&place, &s->pgs[i]->key, s->pgs[i]->media.data_file, &paths[i]);
         keys[i] = paths[i].s;
         results[i] = OBV_E_IO;
     }
@@ -212,6 +243,7 @@ static void sync_some(obv_archive *a, obv_archive_worker *w, void *item)
             pg->synced_at = pg->media.data_at;
             continue;
         }
+        pg->distrust_piece = pg->piece;
         pg->distrust_file = pg->media.data_file;
         pg->distrust_at = pg->synced_at;
         set_back(pg, all, &err);
@@ -245,7 +277,12 @@ static void publish(obv_archive *a, const obv_err *loop_error)
     (void)pthread_mutex_lock(&a->mu);
     for (size_t i = 0; i < a->pg_count; i++) {
         obv_archive_pg *pg = a->pgs[i];
-        obv_archive_publish(pg, pg->media.known && !pg->adrift && !pg->dirty);
+        const bool synced = pg->media.known && !pg->adrift && !pg->dirty;
+        obv_archive_publish(pg, synced);
+        if (pg->stage == OBV_PG_FIRST || (synced && pg->media.offline))
+            pg->done.piece = a->place.piece; /* nothing more goes to an earlier one */
+        else if (synced)
+            pg->done.piece = pg->piece;
     }
     a->loop_error = *loop_error;
     if (a->clog)
@@ -264,21 +301,45 @@ static obv_code open_clog(obv_archive *a, obv_err *err)
     return obv_clog_open(&cfg, &a->clog, err);
 }
 
-static void bring_up_all(obv_archive *a, obv_archive_pg **list)
+/* Both of these end with the flush interval: PGs that are ready wait for others no longer. @return is there more? */
+static bool bring_up_all(obv_archive *a, obv_archive_pg **list)
 {
     const int64_t now = obv_mono_ns();
     size_t n = 0;
+    obv_archive_load_pieces(a);
     for (size_t i = 0; i < a->pg_count; i++) {
         obv_archive_pg *pg = a->pgs[i];
+        obv_err why = {0};
         if (pg->stage != OBV_PG_NEW || pg->retry_at_ns > now)
             continue;
-        pg->dirty = false; /* its files are read and made durable by the take-over */
+        if (!obv_archive_pieces_of(a, pg, &why)) {
+            pg->error = why;
+            continue;
+        }
         a->caught_up = false;
         list[n++] = pg;
     }
-    for_each(a, a->cfg.workers, bring_up, list, sizeof *list, n);
-    for (size_t i = 0; i < n; i++) /* a kickoff block waits for the common sync */
-        list[i]->dirty = list[i]->stage == OBV_PG_READY && list[i]->media.data_at > 0;
+    return for_each_until(a, a->cfg.workers, bring_up, list, sizeof *list, n,
+                          now + (int64_t)a->flush_ms * OBV_NS_PER_MS) < n;
+}
+
+static bool step_on_all(obv_archive *a, obv_archive_pg **list)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < a->pg_count; i++) {
+        obv_archive_pg *pg = a->pgs[i];
+        if (pg->piece >= a->place.piece)
+            continue;
+        if (pg->stage == OBV_PG_FIRST) { /* nothing of it is stored: it begins in the new piece */
+            pg->piece = a->place.piece;
+            pg->piece_date = a->place.piece_date;
+        }
+        const bool due = !pg->media.offline || pg->media.data_at > 0;
+        if (pg->stage == OBV_PG_READY && due && !pg->dirty && !pg->adrift && obv_archive_pieces_of(a, pg, NULL))
+            list[n++] = pg;
+    }
+    return for_each_until(a, a->cfg.workers, step_on, list, sizeof *list, n,
+                          obv_mono_ns() + (int64_t)a->flush_ms * OBV_NS_PER_MS) < n;
 }
 
 /* Appends one batch, PG by PG. */
@@ -361,23 +422,23 @@ static int64_t append_until(const obv_archive *a)
 
 static bool cycle(obv_archive *a)
 {
-    const int64_t until = append_until(a);
     OBV_AUTO(obv_freep) obv_archive_pg **pgs = malloc(a->pg_count * sizeof *pgs);
     OBV_AUTO(obv_freep) obv_clog_pg **pos = malloc(a->pg_count * sizeof *pos);
     obv_err err = {0};
-    bool more = false;
+    bool more = false, rest = false;
     if (!pgs || !pos) {
         (void)obv_fail(&err, OBV_E_NOMEM, 0, "archive job");
     } else {
-        bring_up_all(a, pgs);
-        if (follow(a, pgs, pos, until, &more, &err) == OBV_OK)
+        rest = bring_up_all(a, pgs);
+        rest |= step_on_all(a, pgs);
+        if (follow(a, pgs, pos, append_until(a), &more, &err) == OBV_OK)
             err = (obv_err){0}; /* what it found out on its way is no failure */
         else if (err.code != OBV_E_CANCELLED)
             OBV_WARN_EVERY(30, "%s", err.msg);
     }
     sync_all(a, a->cancel);
     publish(a, &err);
-    return more && err.code == OBV_OK;
+    return (more || rest) && err.code == OBV_OK;
 }
 
 /* ---- assignment */
@@ -417,6 +478,7 @@ static obv_archive_pg *new_pg(const obv_archive_assign *assign, const obv_archiv
         pg->checkpoint = old->checkpoint;
         pg->checkpoint_began_at = old->checkpoint_began_at;
         pg->checkpoint_ended_at = old->checkpoint_ended_at;
+        pg->distrust_piece = old->distrust_piece;
         pg->distrust_file = old->distrust_file;
         pg->distrust_at = old->distrust_at;
         pg->bytes_in = old->bytes_in;
@@ -425,16 +487,16 @@ static obv_archive_pg *new_pg(const obv_archive_assign *assign, const obv_archiv
     return pg;
 }
 
-static bool same_place(const obv_archive_place *a, const obv_archive_place *b)
+/* PGs go on through the pieces of a round. */
+static bool same_round(const obv_archive_place *a, const obv_archive_place *b)
 {
-    return a->round == b->round && a->piece == b->piece && a->piece_date == b->piece_date &&
-           strcmp(a->root.cp.s, b->root.cp.s) == 0;
+    return a->round == b->round && (a->piece == 0) == (b->piece == 0) && strcmp(a->root.cp.s, b->root.cp.s) == 0;
 }
 
 /* Puts a complete list in force. false: no memory, tried again. Everything is synced before. */
 static bool switch_list(obv_archive *a, const obv_archive_list *list)
 {
-    const bool same = a->has_place && same_place(&a->place, &list->place);
+    const bool same = a->has_place && same_round(&a->place, &list->place);
     OBV_AUTO(obv_freep) obv_archive_pg **now = calloc(list->total + 1u, sizeof *now);
     if (!now)
         return false;
@@ -460,6 +522,8 @@ static bool switch_list(obv_archive *a, const obv_archive_list *list)
         if (!same || find_pg(a, &before[i]->key) != before[i])
             free_pg(before[i]);
     free(before);
+    if (!same)
+        obv_archive_drop_pieces(a);
     a->place = list->place;
     a->has_place = true;
     return true;
@@ -500,8 +564,8 @@ static void take_list(obv_archive *a)
     }
     (void)pthread_mutex_unlock(&a->mu);
     if (done && !list.stop)
-        OBV_INFO("revision %llu: %u PGs, round %llu", (unsigned long long)list.revision, list.total,
-                 (unsigned long long)list.place.round);
+        OBV_INFO("revision %llu: %u PGs, round %llu, piece %llu", (unsigned long long)list.revision, list.total,
+                 (unsigned long long)list.place.round, (unsigned long long)list.place.piece);
     free(list.pgs);
 }
 

@@ -38,8 +38,10 @@ obv_code obv_archive_add_index(obv_archive *a, obv_archive_pg *pg, const obv_arc
     obv_buf b = obv_buf_fixed(bytes, sizeof bytes);
     obv_archive_index_emit(r, &b);
     obv_path key;
-    obv_archive_path_index(&a->place, &pg->key, m->index_file, &key);
+    const obv_archive_place place = obv_archive_place_of(a, pg);
+    obv_archive_path_index(&place, &pg->key, m->index_file, &key);
     OBV_TRY(obv_store_append(a->cfg.store, key.s, m->index_at, obv_buf_span(&b), a->cancel, err));
+    m->last_index = m->index_file;
     const char *keys[] = {key.s};
     OBV_TRY(obv_store_sync(a->cfg.store, keys, 1, NULL, a->cancel, err));
     m->index_at += OBV_ARCHIVE_INDEX_RECORD;
@@ -53,11 +55,13 @@ static obv_code flush(obv_archive *a, obv_archive_pg *pg, obv_archive_worker *w,
         return OBV_OK;
     OBV_TRY(obv_buf_check(&w->out, "archive blocks", err));
     obv_path key;
-    obv_archive_path_data(&a->place, &pg->key, pg->media.data_file, &key);
+    const obv_archive_place place = obv_archive_place_of(a, pg);
+    obv_archive_path_data(&place, &pg->key, pg->media.data_file, &key);
     if (OBV_FAULT_ERROR("archive.append"))
         return obv_fail(err, OBV_E_IO, 0, "append %s: fault point", key.s);
     pg->dirty = true;
     OBV_TRY(obv_store_append(a->cfg.store, key.s, pg->media.data_at, obv_buf_span(&w->out), a->cancel, err));
+    pg->media.last_data = pg->media.data_file;
     pg->media.data_at += (uint32_t)w->out.len;
     pg->bytes_out += w->out.len;
     w->out.len = 0;
@@ -71,10 +75,12 @@ static obv_code next_file(obv_archive *a, obv_archive_pg *pg, obv_archive_worker
     obv_archive_media *m = &pg->media;
     OBV_TRY(flush(a, pg, w, err));
     obv_path key;
-    obv_archive_path_data(&a->place, &pg->key, m->data_file, &key);
+    const obv_archive_place place = obv_archive_place_of(a, pg);
+    obv_archive_path_data(&place, &pg->key, m->data_file, &key);
     const char *keys[] = {key.s};
     const obv_code synced = obv_store_sync(a->cfg.store, keys, 1, NULL, a->cancel, err);
     if (synced != OBV_OK) {
+        pg->distrust_piece = pg->piece;
         pg->distrust_file = m->data_file;
         pg->distrust_at = pg->synced_at;
         return synced;
@@ -127,7 +133,8 @@ obv_code obv_archive_kick_off(obv_archive *a, obv_archive_pg *pg, obv_archive_wo
         const obv_archive_key k = obv_archive_key_first(&m->start, checkpoint);
         obv_archive_key_emit(&k, &b);
         obv_path key;
-        obv_archive_path_key(&a->place, &pg->key, &key);
+        const obv_archive_place place = obv_archive_place_of(a, pg);
+        obv_archive_path_key(&place, &pg->key, &key);
         OBV_TRY(obv_store_put_bytes(a->cfg.store, key.s, true, obv_buf_span(&b), a->cancel, err));
         m->has_key = true;
     }

@@ -5,6 +5,7 @@
  * archive_media.c   a PG's files: archive_key, kickoff, blocks, file switch, index records
  * archive_resume.c  what an earlier epoch left of a PG: take-over by reading media
  * archive_scan.c    one data file, block by block
+ * archive_piece.c   piece mode: in which piece a PG is, and its step to the next one
  * archive_sample.c  checkpoints out of samples; the sampling thread
  * archive_sql.c     samples of the local OBServer
  * archive_gap.c     how far recycling is from log that is needed
@@ -85,6 +86,7 @@ typedef struct obv_archive_media {
     int64_t file_min_ts;
     uint64_t index_file;
     uint32_t index_at;
+    uint64_t last_data, last_index; /* greatest ids that exist in its piece; 0 = none */
 } obv_archive_media;
 
 enum obv_archive_stage {
@@ -104,13 +106,15 @@ typedef struct obv_archive_pg {
     obv_archive_assign assign;
     obv_pg_key key; /* as assigned, with the server's assist once known; changed by the loop under mu */
     enum obv_archive_stage stage;
+    uint64_t piece; /* where its files are: the job's piece or, until it has stepped, an earlier one; 0 in round mode */
+    int64_t piece_date;
     obv_archive_media media;
     obv_clog_pg pos;
     bool dirty;
     bool adrift;        /* a step failed half-way: media says nothing reliable until it is read again */
     uint32_t synced_at; /* length of media.data_file up to which it is durable */
     /* After a failed sync: what lies behind distrust_at of that file may never have reached the disk. */
-    uint64_t distrust_file;
+    uint64_t distrust_piece, distrust_file;
     uint32_t distrust_at;
     int64_t retry_at_ns;
     uint32_t retries;
@@ -154,6 +158,18 @@ typedef struct obv_archive_list {
     obv_archive_assign *pgs;
 } obv_archive_list;
 
+/* The pieces of the round as a tenant's backup_piece_info names them. */
+typedef struct obv_archive_step {
+    uint64_t piece;
+    int64_t date;
+} obv_archive_step;
+typedef struct obv_archive_pieces {
+    uint64_t tenant;
+    obv_archive_step *steps; /* ascending */
+    size_t count;            /* 0: not read yet */
+    obv_err error;           /* why the last attempt to read them failed */
+} obv_archive_pieces;
+
 typedef struct obv_archive_worker {
     obv_buf raw, payload, out;
 } obv_archive_worker;
@@ -184,6 +200,8 @@ struct obv_archive {
     /* the loop's own */
     bool has_place, stop;
     obv_archive_place place;
+    obv_archive_pieces *pieces; /* one a tenant, in piece mode */
+    size_t piece_count;
     uint32_t flush_ms;
     int64_t sync_ns; /* how long the last sync took */
     enum obv_archive_compressor compressor;
@@ -229,6 +247,26 @@ OBV_CHECK obv_code obv_archive_peek_last(obv_archive *a, const obv_archive_pg *p
 /** Follows a data file from the PG's progress on; m advances over its logs. Bytes from `trust` on are not looked at. */
 OBV_CHECK obv_code obv_archive_scan_data(obv_archive *a, const obv_archive_pg *pg, const char *key, uint64_t trust,
                                          obv_archive_media *m, obv_archive_scan *out, obv_err *err);
+
+/** Like obv_archive_peek_last for the newest data file in the PG's present piece directory; nothing if there is none.
+ */
+OBV_CHECK obv_code obv_archive_peek_piece(obv_archive *a, const obv_archive_pg *pg, obv_archive_media *m, obv_err *err);
+
+/* ---- archive_piece.c */
+/** Where the PG's files are. */
+obv_archive_place obv_archive_place_of(const obv_archive *a, const obv_archive_pg *pg);
+/** Reads the lists of pieces that PGs need now; those of the loop, before its helpers are at work. */
+void obv_archive_load_pieces(obv_archive *a);
+void obv_archive_drop_pieces(obv_archive *a);
+/** The list of the PG's tenant up to the job's piece; NULL: not known, why is in *err. */
+const obv_archive_pieces *obv_archive_pieces_of(const obv_archive *a, const obv_archive_pg *pg, obv_err *err);
+/** Sets pg->piece to the newest piece that holds its archive_key, else to the job's piece. */
+OBV_CHECK obv_code obv_archive_find_piece(obv_archive *a, obv_archive_pg *pg, obv_err *err);
+/** What only entries tell of a PG without data in its present piece (obv_archive_media.pg), from earlier pieces. */
+OBV_CHECK obv_code obv_archive_peek_earlier(obv_archive *a, obv_archive_pg *pg, obv_err *err);
+/** Closes a PG's files, all durable, and opens it in the next piece and on to the job's: archive_key with what was
+ *  stored so far. A PG that has ended is only closed: as with OceanBase, it gets no key in later pieces. */
+OBV_CHECK obv_code obv_archive_step_on(obv_archive *a, obv_archive_pg *pg, obv_err *err);
 
 /* ---- archive_gap.c */
 void obv_gap_meter_see(obv_gap_meter *m, uint64_t oldest, int64_t now_ns);

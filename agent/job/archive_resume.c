@@ -72,12 +72,12 @@ static void apply_record(obv_archive_media *m, const obv_archive_index *r)
 }
 
 /* The newest index record. *indexed: the greatest data file id that any index file read names. */
-static obv_code read_indexes(obv_archive *a, const obv_archive_pg *pg, const id_list *indexes, obv_archive_media *m,
-                             uint64_t *indexed, obv_err *err)
+static obv_code read_indexes(obv_archive *a, const obv_archive_pg *pg, const obv_archive_place *place,
+                             const id_list *indexes, obv_archive_media *m, uint64_t *indexed, obv_err *err)
 {
     for (size_t i = indexes->count; i-- > 0;) {
         obv_path key;
-        obv_archive_path_index(&a->place, &pg->key, indexes->ids[i], &key);
+        obv_archive_path_index(place, &pg->key, indexes->ids[i], &key);
         OBV_AUTO(obv_buf_fini) obv_buf file = obv_buf_heap(INDEX_READ_MAX);
         OBV_TRY(obv_store_get_all(a->cfg.store, key.s, INDEX_READ_MAX, &file, a->cancel, err));
         obv_archive_index_scan s;
@@ -94,10 +94,11 @@ static obv_code read_indexes(obv_archive *a, const obv_archive_pg *pg, const id_
     return OBV_OK;
 }
 
-static obv_code read_key(obv_archive *a, const obv_archive_pg *pg, obv_archive_media *m, obv_err *err)
+static obv_code read_key(obv_archive *a, const obv_archive_pg *pg, const obv_archive_place *place, obv_archive_media *m,
+                         obv_err *err)
 {
     obv_path key;
-    obv_archive_path_key(&a->place, &pg->key, &key);
+    obv_archive_path_key(place, &pg->key, &key);
     OBV_AUTO(obv_buf_fini) obv_buf file = obv_buf_heap(4096);
     const obv_code code = obv_store_get_all(a->cfg.store, key.s, 4096, &file, a->cancel, err);
     if (code == OBV_E_NOT_FOUND)
@@ -109,6 +110,7 @@ static obv_code read_key(obv_archive *a, const obv_archive_pg *pg, obv_archive_m
     m->has_key = true;
     if (!m->known)
         apply_record(m, &k.state);
+    m->kicked |= !k.first_piece; /* in an earlier piece */
     return OBV_OK;
 }
 
@@ -132,11 +134,13 @@ static obv_code cut(obv_archive *a, const char *key, const obv_archive_scan *s, 
 }
 
 /* One data file that no index record names yet. */
-static obv_code close_file(obv_archive *a, obv_archive_pg *pg, uint64_t id, obv_archive_media *m, obv_err *err)
+static obv_code close_file(obv_archive *a, obv_archive_pg *pg, const obv_archive_place *place, uint64_t id,
+                           obv_archive_media *m, obv_err *err)
 {
     obv_path key;
-    obv_archive_path_data(&a->place, &pg->key, id, &key);
-    const uint64_t trust = id == pg->distrust_file ? pg->distrust_at : OBV_ARCHIVE_FILE_MAX;
+    obv_archive_path_data(place, &pg->key, id, &key);
+    const bool distrusted = id == pg->distrust_file && pg->piece == pg->distrust_piece;
+    const uint64_t trust = distrusted ? pg->distrust_at : OBV_ARCHIVE_FILE_MAX;
     obv_archive_scan s;
     OBV_TRY(obv_archive_scan_data(a, pg, key.s, trust, m, &s, err));
     if (s.later_block)
@@ -156,6 +160,7 @@ static obv_code close_file(obv_archive *a, obv_archive_pg *pg, uint64_t id, obv_
     OBV_TRY(obv_archive_add_index(a, pg, &r, err));
     m->index_file = pg->media.index_file;
     m->index_at = pg->media.index_at;
+    m->last_index = pg->media.last_index;
     OBV_FAULT("archive.takeover_indexed");
     return OBV_OK;
 }
@@ -165,28 +170,31 @@ static uint64_t next_id(uint64_t last, uint64_t least) { return last + 1 > least
 static obv_code resume_once(obv_archive *a, obv_archive_pg *pg, obv_err *err)
 {
     obv_path data_dir, index_dir;
-    obv_archive_path_data_dir(&a->place, &pg->key, &data_dir);
-    obv_archive_path_index_dir(&a->place, &pg->key, &index_dir);
+    const obv_archive_place place = obv_archive_place_of(a, pg);
+    obv_archive_path_data_dir(&place, &pg->key, &data_dir);
+    obv_archive_path_index_dir(&place, &pg->key, &index_dir);
     OBV_AUTO(id_list_fini) id_list datas = {0}, indexes = {0};
     OBV_TRY(list_ids(a, &index_dir, &indexes, err));
     OBV_TRY(list_ids(a, &data_dir, &datas, err));
     OBV_FAULT("archive.takeover_listed");
     obv_archive_media m = {0};
     uint64_t indexed = 0;
-    OBV_TRY(read_indexes(a, pg, &indexes, &m, &indexed, err));
-    OBV_TRY(read_key(a, pg, &m, err));
+    OBV_TRY(read_indexes(a, pg, &place, &indexes, &m, &indexed, err));
+    OBV_TRY(read_key(a, pg, &place, &m, err));
     const uint64_t last_data = datas.count ? datas.ids[datas.count - 1] : 0;
     const uint64_t last_index = indexes.count ? indexes.ids[indexes.count - 1] : 0;
     if (!m.known && last_data > 0)
         return obv_fail(err, OBV_E_CORRUPT, 0, "%s holds data, but neither archive_key nor index says where it begins",
                         data_dir.s);
     m.index_file = next_id(last_index, pg->assign.first_index_file);
+    m.last_data = last_data;
+    m.last_index = last_index;
     for (size_t i = 0; i < datas.count; i++)
         if (datas.ids[i] > indexed)
-            OBV_TRY(close_file(a, pg, datas.ids[i], &m, err));
+            OBV_TRY(close_file(a, pg, &place, datas.ids[i], &m, err));
     if (last_data > 0 && last_data <= indexed) {
         obv_path last;
-        obv_archive_path_data(&a->place, &pg->key, last_data, &last);
+        obv_archive_path_data(&place, &pg->key, last_data, &last);
         OBV_TRY(obv_archive_peek_last(a, pg, last.s, &m, err));
     }
     m.data_file = next_id(last_data > indexed ? last_data : indexed, pg->assign.first_data_file);
@@ -195,6 +203,19 @@ static obv_code resume_once(obv_archive *a, obv_archive_pg *pg, obv_err *err)
     pg->synced_at = 0;
     pg->distrust_file = 0;
     return OBV_OK;
+}
+
+obv_code obv_archive_peek_piece(obv_archive *a, const obv_archive_pg *pg, obv_archive_media *m, obv_err *err)
+{
+    obv_path dir, last;
+    const obv_archive_place place = obv_archive_place_of(a, pg);
+    obv_archive_path_data_dir(&place, &pg->key, &dir);
+    OBV_AUTO(id_list_fini) id_list datas = {0};
+    OBV_TRY(list_ids(a, &dir, &datas, err));
+    if (datas.count == 0)
+        return OBV_OK;
+    obv_archive_path_data(&place, &pg->key, datas.ids[datas.count - 1], &last);
+    return obv_archive_peek_last(a, pg, last.s, m, err);
 }
 
 obv_code obv_archive_resume(obv_archive *a, obv_archive_pg *pg, obv_err *err)

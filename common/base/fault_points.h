@@ -17,6 +17,10 @@
     X("archive.before_key", "agent/job/archive_media.c: start of a PG known, nothing written")                         \
     X("archive.before_report", "agent/job/archive.c: before a report is made")                                         \
     X("archive.before_sync", "agent/job/archive_loop.c: all appends of a cycle done")                                  \
+    X("archive.piece_begin", "agent/job/archive_piece.c: a PG leaves its piece, nothing written")                      \
+    X("archive.piece_closed", "agent/job/archive_piece.c: index record of the old piece durable, no new archive_key") \
+    X("archive.piece_key", "agent/job/archive_piece.c: archive_key of the new piece durable, no data there")          \
+    X("archive.piece_put", "agent/job/archive_piece.c: error: archive_key of a new piece cannot be put")               \
     X("archive.sync", "agent/job/archive_loop.c: error: a sync fails")                                                 \
     X("archive.takeover_indexed", "agent/job/archive_resume.c: a left data file has got its index record")             \
     X("archive.takeover_listed", "agent/job/archive_resume.c: a PG's files are listed, nothing closed yet")            \

@@ -205,6 +205,15 @@ static inline void maker_checkpoint(maker *m, uint32_t pg, int64_t ts)
     maker_commit(m, pg, m->pgs[pg].next++, OBV_ENTRY_SUBMIT, obv_buf_span(&b), 0);
 }
 
+/* The last log of a PG that is dropped. */
+static inline void maker_offline(maker *m, uint32_t pg)
+{
+    uint8_t body[16];
+    obv_buf b = obv_buf_fixed(body, sizeof body);
+    obv_put_be64(&b, OBV_STORAGE_LOG_OFFLINE);
+    maker_commit(m, pg, m->pgs[pg].next++, OBV_ENTRY_SUBMIT, obv_buf_span(&b), 0);
+}
+
 static inline int maker_by_log(const void *a, const void *b)
 {
     const maker_log *x = a, *y = b;

@@ -5,6 +5,7 @@
 #include "../clog_maker.h"
 #include "base/clock.h"
 #include "format/media/archive_index.h"
+#include "format/media/archive_infos.h"
 #include "format/media/archive_key.h"
 #include "job/archive_priv.h"
 #include "test.h"
@@ -27,6 +28,8 @@ typedef struct kit {
     obv_archive_assign assign[KIT_PGS];
     uint32_t pg_count;
     uint64_t revision;
+    uint64_t first_piece, piece; /* 0: round mode; the date of a piece is 20221000 + its id */
+    bool stale_writers;          /* an old piece may have grown after it was left */
     pthread_mutex_t mu;
     obv_archive_origin origins[KIT_PGS]; /* guarded by mu, as all below */
     obv_archive_row rows[KIT_PGS];
@@ -129,6 +132,45 @@ static inline uint32_t kit_pg(kit *k, uint64_t first_log)
     return i;
 }
 
+#define KIT_DATE(piece) ((int64_t)(20221000 + (piece)))
+
+static inline void kit_folder(const kit *k, uint64_t piece, char *out, size_t cap)
+{
+    const int n =
+        snprintf(out, cap, "%s/obstandin/1/incarnation_1/%llu/clog/3", k->root, (unsigned long long)KIT_TENANT);
+    if (piece)
+        (void)snprintf(out + n, cap - (size_t)n, "_%llu_%lld", (unsigned long long)piece, (long long)KIT_DATE(piece));
+}
+
+/* backup_piece_info as the coordinator stores it before agents hear of a piece: pieces 1 (of another round) to `last`.
+ */
+static inline void kit_list_pieces(kit *k, uint64_t last)
+{
+    obv_archive_piece *p = calloc(last + 1, sizeof *p);
+    assert_non_null(p);
+    for (uint64_t i = 0; i < last; i++)
+        p[i] = (obv_archive_piece){.incarnation = 1,
+                                   .tenant_id = KIT_TENANT,
+                                   .round = i + 1 < k->first_piece ? 2 : 3,
+                                   .piece_id = (int64_t)i + 1,
+                                   .create_date = KIT_DATE(i + 1),
+                                   .max_ts = INT64_MAX,
+                                   .status = i + 1 == last   ? OBV_PIECE_ACTIVE
+                                             : i + 2 == last ? OBV_PIECE_FREEZING
+                                                             : OBV_PIECE_FROZEN,
+                                   .compatible = 1,
+                                   .start_piece_id = (int64_t)k->first_piece};
+    OBV_AUTO(obv_buf_fini) obv_buf b = obv_buf_heap(1u << 20);
+    obv_archive_pieces_emit(p, last, &b);
+    char key[128];
+    (void)snprintf(key, sizeof key, "obstandin/1/incarnation_1/%llu/clog/backup_piece_info",
+                   (unsigned long long)KIT_TENANT);
+    obv_err err = {0};
+    if (obv_store_put_bytes(k->store, key, false, obv_buf_span(&b), NULL, &err) != OBV_OK)
+        fail_msg("%s", err.msg);
+    free(p);
+}
+
 static inline void kit_apply(kit *k, bool stop)
 {
     obv_err err = {0};
@@ -138,6 +180,8 @@ static inline void kit_apply(kit *k, bool stop)
                                        .cluster_name = "obstandin",
                                        .cluster_id = 1,
                                        .round = 3,
+                                       .piece = k->piece,
+                                       .piece_date = k->piece ? KIT_DATE(k->piece) : 0,
                                        .total = k->pg_count,
                                        .first = first,
                                        .pgs = k->assign + first,
@@ -222,11 +266,18 @@ static inline obv_archive_tenant kit_wait(kit *k, int64_t w)
 
 /* ---- reading what lies in the folder */
 
-static inline void kit_path(const kit *k, const char *kind, uint32_t pg, char *out, size_t cap)
+static inline void kit_piece_path(const kit *k, uint64_t piece, const char *kind, uint32_t pg, char *out, size_t cap)
 {
     const obv_pg_key key = kit_key(pg);
-    (void)snprintf(out, cap, "%s/obstandin/1/incarnation_1/%llu/clog/3/%s/%llu/%lld", k->root,
-                   (unsigned long long)KIT_TENANT, kind, (unsigned long long)key.table_id, (long long)key.part_id);
+    char folder[256];
+    kit_folder(k, piece, folder, sizeof folder);
+    (void)snprintf(out, cap, "%s/%s/%llu%c%lld", folder, kind, (unsigned long long)key.table_id,
+                   strcmp(kind, "archive_key") == 0 ? '_' : '/', (long long)key.part_id);
+}
+
+static inline void kit_path(const kit *k, const char *kind, uint32_t pg, char *out, size_t cap)
+{
+    kit_piece_path(k, k->piece, kind, pg, out, cap);
 }
 
 static inline obv_buf kit_file(const char *path)
@@ -260,8 +311,8 @@ static inline uint64_t kit_max_id(const char *dir)
 
 typedef struct kit_seen {
     uint64_t last_log_id;
-    uint64_t data_files, index_files;
-    unsigned blocks, kickoffs, duplicates, logs;
+    uint64_t data_files, index_files; /* of the last piece */
+    unsigned blocks, kickoffs, duplicates, logs, pieces;
     int64_t accum;
 } kit_seen;
 
@@ -295,32 +346,34 @@ static inline void kit_entries(obv_span raw, const obv_pg_key *key, int64_t *ts,
     }
 }
 
-/* Follows a PG from its archive_key to its end as OceanBase's restore does. */
-static inline kit_seen kit_read(const kit *k, uint32_t pg)
+/* archive_key of one piece: where the PG was when it got there. */
+static inline bool kit_read_key(const kit *k, uint64_t piece, uint32_t pg, obv_archive_key *out)
+{
+    char path[512];
+    kit_piece_path(k, piece, "archive_key", pg, path, sizeof path);
+    if (access(path, F_OK) != 0)
+        return false;
+    obv_buf file = kit_file(path);
+    if (obv_archive_key_parse(obv_buf_span(&file), out, NULL) != OBV_OK)
+        fail_msg("archive_key of PG %u in piece %llu", pg, (unsigned long long)piece);
+    obv_buf_fini(&file);
+    return true;
+}
+
+/* Data and index files of one piece. */
+static inline void kit_read_piece(const kit *k, uint64_t piece, uint32_t pg, const obv_archive_base *start, int64_t *ts,
+                                  kit_seen *s)
 {
     char path[512], dir[400];
-    kit_seen s = {0};
     const obv_pg_key pkey = kit_key(pg);
-    (void)snprintf(path, sizeof path, "%s/obstandin/1/incarnation_1/%llu/clog/3/archive_key/%llu_%lld", k->root,
-                   (unsigned long long)KIT_TENANT, (unsigned long long)pkey.table_id, (long long)pkey.part_id);
-    obv_buf file = kit_file(path);
-    obv_archive_key key;
-    if (obv_archive_key_parse(obv_buf_span(&file), &key, NULL) != OBV_OK)
-        fail_msg("archive_key of PG %u", pg);
-    obv_buf_fini(&file);
-    assert_true(key.first_piece);
-    s.last_log_id = key.state.max_log_id;
-    s.accum = key.state.accum;
-    int64_t ts = key.state.max_log_submit_ts;
-
-    kit_path(k, "data", pg, dir, sizeof dir);
-    s.data_files = kit_max_id(dir);
+    kit_piece_path(k, piece, "data", pg, dir, sizeof dir);
+    s->data_files = kit_max_id(dir);
     uint64_t file_min[64] = {0}, file_max[64] = {0};
     bool exists[64] = {0};
     obv_buf scratch = obv_buf_heap(OBV_ARCHIVE_MAX_RAW);
-    for (uint64_t id = 1; id <= s.data_files && id < 64; id++) {
+    for (uint64_t id = 1; id <= s->data_files && id < 64; id++) {
         (void)snprintf(path, sizeof path, "%s/%llu", dir, (unsigned long long)id);
-        file = kit_file(path);
+        obv_buf file = kit_file(path);
         assert_true(file.len <= OBV_ARCHIVE_FILE_MAX);
         exists[id] = access(path, F_OK) == 0;
         for (size_t at = 0; at < file.len;) {
@@ -336,35 +389,35 @@ static inline kit_seen kit_read(const kit *k, uint32_t pg)
             assert_int_equal(
                 obv_archive_payload_unpack(obv_span_of(in.p + 104, b.total_len - 104), &scratch, &raw, NULL), OBV_OK);
             assert_int_equal(obv_crc64(0, obv_span_of(in.p + 104, b.total_len - 104)), b.data_checksum);
-            const uint64_t before = s.last_log_id;
+            const uint64_t before = s->last_log_id;
             uint64_t last = 0;
-            kit_entries(raw, &pkey, &ts, &s, &last);
+            kit_entries(raw, &pkey, ts, s, &last);
             assert_int_equal(b.max_log_id, last);
-            if (s.last_log_id > before)
-                assert_int_equal(b.accum, s.accum);
+            if (s->last_log_id > before)
+                assert_int_equal(b.accum, s->accum);
             if (file_min[id] == 0)
                 file_min[id] = b.min_log_id_in_file;
             assert_int_equal(b.min_log_id_in_file, file_min[id]);
             file_max[id] = last;
-            s.blocks++;
+            s->blocks++;
             at += b.total_len + OBV_ARCHIVE_BLOCK_TAIL;
         }
         obv_buf_fini(&file);
     }
     obv_buf_fini(&scratch);
 
-    kit_path(k, "index", pg, dir, sizeof dir);
-    s.index_files = kit_max_id(dir);
+    kit_piece_path(k, piece, "index", pg, dir, sizeof dir);
+    s->index_files = kit_max_id(dir);
     uint64_t last_indexed = 0;
-    for (uint64_t id = 1; id <= s.index_files; id++) {
+    for (uint64_t id = 1; id <= s->index_files; id++) {
         (void)snprintf(path, sizeof path, "%s/%llu", dir, (unsigned long long)id);
-        file = kit_file(path);
+        obv_buf file = kit_file(path);
         for (size_t at = 0; at + OBV_ARCHIVE_INDEX_RECORD <= file.len; at += OBV_ARCHIVE_INDEX_RECORD) {
             obv_archive_index r;
             assert_int_equal(obv_archive_index_parse(obv_span_of(file.data + at, 144), &r, NULL), OBV_OK);
             assert_true(r.data_file_id > last_indexed);
             last_indexed = r.data_file_id;
-            assert_int_equal(r.start.start_log_id, key.state.start.start_log_id);
+            assert_int_equal(r.start.start_log_id, start->start_log_id);
             if (r.effective && r.data_file_id < 64) {
                 assert_int_equal(r.min_log_id, file_min[r.data_file_id]);
                 assert_true(r.max_log_id <= file_max[r.data_file_id]);
@@ -375,7 +428,61 @@ static inline kit_seen kit_read(const kit *k, uint32_t pg)
     unsigned unindexed = 0;
     for (uint64_t id = last_indexed + 1; id < 64; id++)
         unindexed += exists[id];
-    assert_true(unindexed <= 1); /* restore finds unindexed data only in the last file */
+    /* restore finds unindexed data only in the last file; a piece that was left has every file closed */
+    assert_true(unindexed <= (piece == k->piece || k->stale_writers ? 1 : 0));
+}
+
+/* The key of a later piece against what the pieces before hold. */
+static inline void kit_check_later_key(const kit *k, const obv_archive_key *key, const obv_archive_base *start,
+                                       const kit_seen *s)
+{
+    assert_false(key->first_piece);
+    assert_memory_equal(&key->state.start, start, sizeof *start);
+    if (k->stale_writers) {
+        assert_true(key->state.max_log_id <= s->last_log_id);
+        return;
+    }
+    assert_int_equal(key->state.max_log_id, s->last_log_id);
+    assert_int_equal(key->state.accum, s->accum);
+    assert_int_equal(key->max_index_file_id, s->index_files);
+    assert_int_equal(key->state.data_file_id, s->data_files);
+    if (key->state.effective)
+        assert_true(key->state.min_log_id <= key->state.max_log_id && s->data_files > 0);
+    else
+        assert_int_equal(key->state.min_log_id, key->state.max_log_id);
+}
+
+/* Follows a PG from its first archive_key to its end as OceanBase's restore does: through its pieces, none left out. */
+static inline kit_seen kit_read(const kit *k, uint32_t pg)
+{
+    kit_seen s = {0};
+    obv_archive_base start = {0};
+    int64_t ts = 0;
+    bool begun = false, ended = false;
+    for (uint64_t piece = k->first_piece; piece <= k->piece; piece++) {
+        obv_archive_key key;
+        if (!kit_read_key(k, piece, pg, &key)) {
+            ended = begun;
+            continue;
+        }
+        assert_false(ended);
+        if (!begun) {
+            assert_true(key.first_piece);
+            start = key.state.start;
+            s.last_log_id = key.state.max_log_id;
+            s.accum = key.state.accum;
+            ts = key.state.max_log_submit_ts;
+            begun = true;
+        } else {
+            kit_check_later_key(k, &key, &start, &s);
+        }
+        const unsigned kickoffs = s.kickoffs;
+        kit_read_piece(k, piece, pg, &start, &ts, &s);
+        assert_true(key.first_piece || s.kickoffs == kickoffs);
+        s.pieces++;
+    }
+    if (!begun)
+        fail_msg("no archive_key of PG %u", pg);
     return s;
 }
 
