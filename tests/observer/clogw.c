@@ -21,7 +21,8 @@ struct clog_writer {
     int64_t last_block_ts;
     uint64_t *max_id; /* per PG in this file, 0 none */
     int64_t max_submit;
-    struct place *q; /* places not yet taken by the applier */
+    uint32_t using_file; /* with the knob clog_using_us: the first that is not recyclable */
+    struct place *q;     /* places not yet taken by the applier */
     size_t q_head, q_n, q_cap;
 };
 
@@ -102,6 +103,17 @@ static bool old_enough(const char *path)
     return stat(path, &st) == 0 && now_us() / 1000000 - st.st_mtime > 5;
 }
 
+/* user_clog_min_using_file_id: the oldest file there, or (knob clog_using_us, as a server does it) the first whose logs
+ * are still needed; the files below it stay until their space is wanted. */
+static void publish_min(struct host *h, const struct clog_writer *w)
+{
+    uint32_t min, max;
+    list_files(w->dir, &min, &max);
+    if (h->knob.clog_using_us && w->using_file > min)
+        min = w->using_file;
+    h->shm->host[h->id - 1].min_clog_file = min;
+}
+
 /* A fresh file, or beyond the limit the oldest one reused in place: same inode, old blocks remain behind the first
  * page. */
 static int new_file(struct host *h, struct clog_writer *w, uint32_t file)
@@ -148,8 +160,7 @@ static int new_file(struct host *h, struct clog_writer *w, uint32_t file)
     free(to);
     free(from);
     h->shm->host[h->id - 1].cur_clog_file = file;
-    list_files(w->dir, &min, &max);
-    h->shm->host[h->id - 1].min_clog_file = min;
+    publish_min(h, w);
     return rc;
 }
 
@@ -220,7 +231,7 @@ int clog_open(struct host *h)
     if (flushed)
         h->shm->host[h->id - 1].flushed = flushed;
     h->shm->host[h->id - 1].cur_clog_file = max;
-    h->shm->host[h->id - 1].min_clog_file = min;
+    publish_min(h, w);
     return rc;
 }
 
@@ -327,7 +338,7 @@ void *clog_writer_main(void *arg)
             pl[n] = (struct place){
                 .pos = pos, .pg = r->pg, .log_id = r->log_id, .off = (uint32_t)data.n, .size = skip ? 0 : r->entry_len};
             if (!skip)
-                ob_put(&data, r + 1, r->entry_len);
+                clog_stored(h, r, &data, &pl[n]);
             if (r->submit_ts > w->max_submit)
                 w->max_submit = r->submit_ts;
             seen[n++] = r->kind == BUS_LOG ? r->log_id : 0;
@@ -425,7 +436,7 @@ static int recyclable(struct host *h, struct clog_writer *w, uint32_t file)
                 int64_t pg = pg_find(h, &k);
                 if (r.bad)
                     ok = 0;
-                else if (pg >= 0 && pg_at(h, (uint32_t)pg)->state != PG_GONE &&
+                else if (pg >= 0 && pg_at(h, (uint32_t)pg)->state != PG_GONE && !my_rep(h, (uint32_t)pg)->absent &&
                          my_rep(h, (uint32_t)pg)->replay_id < max)
                     ok = 0;
             }
@@ -451,8 +462,64 @@ int clog_recycle(struct host *h, int n)
         free(side);
         done++;
     }
-    list_files(w->dir, &min, &max);
-    h->shm->host[h->id - 1].min_clog_file = min;
+    publish_min(h, w);
     pthread_mutex_unlock(&w->mu);
     return done;
+}
+
+void clog_walk_using(struct host *h)
+{
+    struct clog_writer *w = h->clog;
+    uint32_t min, max;
+    pthread_mutex_lock(&w->mu);
+    list_files(w->dir, &min, &max);
+    if (w->using_file < min)
+        w->using_file = min;
+    while (w->using_file < w->file && recyclable(h, w, w->using_file))
+        w->using_file++;
+    publish_min(h, w);
+    pthread_mutex_unlock(&w->mu);
+}
+
+int clog_remove(struct host *h, uint32_t file)
+{
+    struct clog_writer *w = h->clog;
+    uint32_t min, max;
+    int rc = -ENOENT;
+    pthread_mutex_lock(&w->mu);
+    list_files(w->dir, &min, &max);
+    if (!file)
+        file = min + 1;
+    if (file < w->file && file < INT32_MAX) {
+        char *path = clog_path(w, file, "");
+        rc = unlink(path) ? -errno : (int)file;
+        free(path);
+    }
+    pthread_mutex_unlock(&w->mu);
+    return rc;
+}
+
+int clog_torn_tail(struct host *h)
+{
+    struct clog_writer *w = h->clog;
+    uint8_t text[6000];
+    memset(text, 'x', sizeof text);
+    const struct log_entry e = {.type = LOG_SUBMIT | LOG_TRANS_BIT,
+                                .key = pg_at(h, 0)->key,
+                                .log_id = pg_at(h, 0)->last_log_id + 1,
+                                .generation_ts = clock_us(h),
+                                .submit_ts = clock_us(h),
+                                .freeze_version = (int64_t)1 << 32 | 2,
+                                .data = text,
+                                .data_len = sizeof text};
+    struct obuf b = {0}, blk = {0};
+    enc_entry(&b, &e);
+    pthread_mutex_lock(&w->mu);
+    enc_block_meta(&blk, BLK_DATA, b.n, block_ts(h, w), 0);
+    ob_put(&blk, b.p, b.n / 2);
+    int rc = pwrite_all(w->fd, blk.p, blk.n, w->off);
+    pthread_mutex_unlock(&w->mu);
+    ob_free(&b);
+    ob_free(&blk);
+    return rc;
 }

@@ -27,6 +27,18 @@
 #define SNAP_MAX 10 /* restore points per tenant */
 
 enum pg_state { PG_FREE, PG_LIVE, PG_OFFLINE, PG_GONE };
+/** Damage of one replica's log (verb spoil); the bus and the other hosts keep what is right. */
+enum spoil {
+    SPOIL_NONE,
+    SPOIL_BYTES,     /* a byte of the entry flips: its checksum no longer fits */
+    SPOIL_ENTRY,     /* another entry, right in itself; the cursor has the leader's accumulated checksum */
+    SPOIL_ENTRY_OWN, /* the same, and this host's cursors chain on from it */
+    SPOIL_ACCUM,     /* from here on: the cursor contradicts its entry */
+    SPOIL_OFFSET,
+    SPOIL_SIZE,
+    SPOIL_TS,
+    SPOIL_CURSOR /* no cursor at all for this log */
+};
 enum pg_kind { KIND_INNER, KIND_STANDALONE, KIND_TABLEGROUP };
 
 struct shm_part { /* one member partition of a PG */
@@ -57,6 +69,10 @@ struct shm_rep {                  /* replica of one host, written by that host *
     _Atomic int migrate_status, need_rebuild;
     _Atomic int skip_logs; /* rebuild: that many logs pass by this replica */
     _Atomic int is_restore, split_state;
+    _Atomic int spoil;              /* enum spoil: what happens to this replica's next log on its way to disk */
+    _Atomic uint64_t spoilt_id;     /* the log it happened to */
+    uint64_t accum_id;              /* last log that was counted */
+    uint64_t accum_delta;           /* this replica's accumulated checksum against the leader's */
     _Atomic bool no_member, absent; /* absent: moved away; it comes back with a start_id behind the logs of meanwhile */
 };
 
@@ -106,6 +122,8 @@ enum host_cmd {
     CMD_CREATE_PG,
     CMD_RECYCLE,
     CMD_STALE_TAIL,
+    CMD_TORN_TAIL,
+    CMD_REMOVE_CLOG,
     CMD_STORE_DIGEST
 };
 struct shm_cmd {
@@ -169,6 +187,7 @@ struct knobs {
         commit_spread_us;
     _Atomic int64_t restore_gap_us, memtable_limit_bytes, auto_freeze_us, batch_commit_pct, clog_write_gap_us,
         apply_delay_us;
+    _Atomic int64_t auto_recycle_us, clog_compress, clog_using_us;
     _Atomic int64_t rpc_compress, rpc_warnings, gc_delay_us, trans_race_us, gc_ts_lag_us;
 };
 
@@ -202,7 +221,7 @@ struct host {
     pthread_mutex_t fault_mu;
     struct fault *faults;
     pthread_mutex_t work_mu;
-    void *workload;
+    void *workload, *storm;
     pthread_mutex_t restore_mu;
     struct obuf restore_sources; /* NUL-separated */
 };

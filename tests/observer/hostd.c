@@ -102,6 +102,13 @@ static int run_command(struct host *h, struct shm_cmd *c)
     }
     if (c->kind == CMD_STALE_TAIL)
         return clog_stale_tail(h, (uint32_t)c->pg, (int)c->a);
+    if (c->kind == CMD_TORN_TAIL)
+        return clog_torn_tail(h);
+    if (c->kind == CMD_REMOVE_CLOG) {
+        int file = clog_remove(h, (uint32_t)c->a);
+        c->a = file;
+        return file < 0 ? -4018 : 0;
+    }
     for (uint32_t i = 0; i < h->shm->n_pg; i++) {
         struct replica *r = chosen(h, c, i) ? replica_get(h, i) : NULL;
         int one = 0;
@@ -146,17 +153,32 @@ static int64_t freeze_by_itself(struct host *h, int64_t next)
     return now + h->knob.auto_freeze_us;
 }
 
+static void recycle_by_itself(struct host *h, int64_t *next_using, int64_t *next_recycle)
+{
+    int64_t now = now_us();
+    if (h->knob.clog_using_us && now >= *next_using) {
+        clog_walk_using(h);
+        *next_using = now + h->knob.clog_using_us;
+    }
+    if (h->knob.auto_recycle_us && now >= *next_recycle) {
+        clog_recycle(h, INT32_MAX);
+        ilog_purge(h);
+        *next_recycle = now + h->knob.auto_recycle_us;
+    }
+}
+
 void *command_main(void *arg)
 {
     struct host *h = arg;
     struct shm_cmd *c = &h->shm->host[h->id - 1].cmd;
-    int64_t next_freeze = 0, next_points = 0;
+    int64_t next_freeze = 0, next_points = 0, next_using = 0, next_recycle = 0;
     while (!h->stopping) {
         if (now_us() > next_points) {
             points_tick(h);
             next_points = now_us() + 1000000;
         }
         next_freeze = freeze_by_itself(h, next_freeze);
+        recycle_by_itself(h, &next_using, &next_recycle);
         if (c->seq == c->done) {
             sleep_us(3000);
             continue;

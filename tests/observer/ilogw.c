@@ -224,9 +224,9 @@ void *applier_main(void *arg)
                     int64_t ts = r->applied_ts;
                     pthread_mutex_unlock(&r->mu);
                     struct place at;
-                    if (clog_place(h, pos, &at))
-                        ilog_add(h, rec->pg, rec->log_id, &at, rec->accum,
-                                 rec->submit_ts | (rec->batch ? INT64_MIN : 0));
+                    int64_t accum = rec->accum, submit = rec->submit_ts | (rec->batch ? INT64_MIN : 0);
+                    if (clog_place(h, pos, &at) && cursor_spoil(h, &at, &accum, &submit))
+                        ilog_add(h, rec->pg, rec->log_id, &at, accum, submit);
                     my_rep(h, rec->pg)->applied_ts = ts;
                     my_rep(h, rec->pg)->applied_id = applied;
                 }

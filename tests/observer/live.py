@@ -9,6 +9,9 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "reader"))
 
+import lz4.block  # noqa: E402
+import zstandard  # noqa: E402
+
 import archive as A  # noqa: E402
 import macroblock as B  # noqa: E402
 import records as R  # noqa: E402
@@ -271,6 +274,30 @@ class PgCopy:
 # ---- files of one host
 
 
+def stored_entry(buf, pos=0, end=None):
+    """A clog entry, plain or compressed, at pos -> Entry; its bytes must reach exactly to end, if given (else to the end of buf)."""
+    e, used = get_stored(memoryview(buf), pos)
+    if used != (len(buf) if end is None else end):
+        raise A.ObError(-4070, "entry does not fill its place")
+    return e
+
+
+def get_stored(buf, pos):
+    """-> (Entry, position behind)"""
+    if bytes(buf[pos : pos + 1]) != b"C":
+        return A.get_entry(buf, pos)
+    magic, orig, size = struct.unpack_from(">Hii", buf, pos)
+    z = bytes(buf[pos + 10 : pos + 10 + size])
+    if magic == 0x4302:
+        plain = lz4.block.decompress(z, uncompressed_size=orig)
+    else:
+        assert magic in (0x4301, 0x4303)
+        plain = zstandard.ZstdDecompressor().decompress(z, max_output_size=orig)
+    e, used = A.get_entry(memoryview(plain), 0)
+    assert used == orig == len(plain)
+    return e, pos + 10 + size
+
+
 def ilog_files(store):
     names = sorted(int(n) for n in os.listdir(os.path.join(store, "ilog")) if n.isdigit())
     for n in names:
@@ -310,7 +337,7 @@ def committed(store, seen=None):
                 continue
             files[f].seek(o)
             try:
-                e, used = A.get_entry(memoryview(files[f].read(n)), 0)
+                e, used = get_stored(memoryview(files[f].read(n)), 0)
             except A.ObError:
                 assert not os.path.exists(path), f"cursor of {key} {log_id} names no entry"
                 files[f] = None  # reused in place meanwhile: same inode, another name
@@ -365,7 +392,7 @@ def check_clog_files(store):
                 break
             p = pos + 48
             while p < end:
-                _, p = A.get_entry(memoryview(buf), p)
+                _, p = get_stored(memoryview(buf), p)
             assert p == end
             pos = end
             blocks += 1

@@ -2,6 +2,7 @@
 #include "catalog.h"
 #include "hostd.h"
 #include "rpc.h"
+#include "verbs.h"
 #include "workload.h"
 
 #include <arpa/inet.h>
@@ -265,6 +266,7 @@ static int start(struct host *h)
 static void stop(struct host *h)
 {
     workload_stop(h);
+    storm_stop(h);
     h->stopping = true;
     ilog_tick(h, true);
     ctl_stop(h);

@@ -10,5 +10,9 @@ json_t *assist_verb(struct host *h, const json_t *req);
 json_t *backup_info_verb(struct host *h, const json_t *req);
 json_t *server_verb(struct host *h, const json_t *req);
 json_t *tx_verb(struct host *h, const json_t *req);
+json_t *spoil_verb(struct host *h, const json_t *req);
+json_t *clog_file_verb(struct host *h, const json_t *req);
+json_t *storm_verb(struct host *h, const json_t *req);
+void storm_stop(struct host *h);
 
 #endif

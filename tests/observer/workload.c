@@ -1,6 +1,8 @@
 /* workload.c - see workload.h */
 #include "workload.h"
 
+#include "ballast.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +20,9 @@ struct work {
     uint64_t seed, tenants[8];
     int n_tenants;
     pthread_t thread[MAX_THREADS];
+    uint32_t *busy; /* the PGs that are written to; none chosen: all */
+    uint32_t n_busy;
+    struct ballast ballast;
     _Atomic int64_t commits, aborts, rows, conflicts, last_version;
 };
 
@@ -51,9 +56,11 @@ static bool writable(const struct work *w, const struct shm_pg *p)
 /* A PG of the chosen tenants, found by trial. -1 if luck is out. */
 static int64_t pick_pg(struct worker *k, uint64_t tenant)
 {
-    struct host *h = k->w->h;
+    const struct work *w = k->w;
+    struct host *h = w->h;
     for (int i = 0; i < 64; i++) {
-        uint32_t pg = (uint32_t)(rnd_next(&k->seed) % h->shm->n_pg);
+        uint64_t luck = rnd_next(&k->seed);
+        uint32_t pg = w->n_busy ? w->busy[luck % w->n_busy] : (uint32_t)(luck % h->shm->n_pg);
         if (writable(k->w, pg_at(h, pg)) && (!tenant || pg_at(h, pg)->tenant == tenant))
             return pg;
     }
@@ -215,8 +222,11 @@ void workload_stop(struct host *h)
     struct work *w = h->workload;
     if (w && !w->stop) {
         w->stop = true;
+        w->ballast.stop = true;
         for (int i = 0; i < w->n_threads; i++)
             pthread_join(w->thread[i], NULL);
+        if (w->ballast.rate)
+            pthread_join(w->ballast.thread, NULL);
     }
     pthread_mutex_unlock(&h->work_mu);
 }
@@ -226,9 +236,35 @@ static json_t *counters(struct host *h)
     const struct work *w = h->workload;
     if (!w)
         return json_pack("{s:b,s:b}", "ok", 1, "running", 0);
-    return json_pack("{s:b,s:b,s:I,s:I,s:I,s:I,s:I}", "ok", 1, "running", !w->stop, "commits", (json_int_t)w->commits,
-                     "aborts", (json_int_t)w->aborts, "rows", (json_int_t)w->rows, "conflicts",
+    return json_pack("{s:b,s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "ok", 1, "running", !w->stop, "busy_pgs",
+                     (json_int_t)w->n_busy, "ballast_bytes", (json_int_t)w->ballast.bytes, "ballast_logs",
+                     (json_int_t)w->ballast.logs, "ballast_behind_us", (json_int_t)w->ballast.behind_us, "commits",
+                     (json_int_t)w->commits, "aborts", (json_int_t)w->aborts, "rows", (json_int_t)w->rows, "conflicts",
                      (json_int_t)w->conflicts, "last_commit_version", (json_int_t)w->last_version);
+}
+
+/* User PGs of the chosen tenants, evenly over all of them. */
+static void choose_busy(struct work *w, uint32_t want)
+{
+    const struct host *h = w->h;
+    uint32_t n = 0, *all = xcalloc(h->shm->n_pg + 1, sizeof *all);
+    for (uint32_t i = 0; i < h->shm->n_pg; i++)
+        if (writable(w, pg_at(h, i)) && pg_at(h, i)->kind != KIND_INNER)
+            all[n++] = i;
+    want = want && want < n ? want : n;
+    for (uint32_t i = 0; i < want; i++)
+        all[i] = all[(uint64_t)i * n / want];
+    w->busy = all;
+    w->n_busy = want;
+}
+
+static void start_ballast(struct work *w, const json_t *req)
+{
+    int64_t size = jint(req, "log_bytes", 16384);
+    w->ballast = (struct ballast){.h = w->h, .pg = w->busy, .n = w->n_busy, .rate = jint(req, "bytes", 0)};
+    w->ballast.log_bytes = size < 64 ? 64 : size > 1000000 ? 1000000 : (uint32_t)size;
+    if (!w->n_busy || w->ballast.rate <= 0 || pthread_create(&w->ballast.thread, NULL, ballast_main, &w->ballast))
+        w->ballast.rate = 0;
 }
 
 static void start(struct host *h, const json_t *req)
@@ -255,8 +291,13 @@ static void start(struct host *h, const json_t *req)
         w->tenants[w->n_tenants++] = 1001;
         w->tenants[w->n_tenants++] = 1002;
     }
+    if (h->workload)
+        free(((struct work *)h->workload)->busy);
     free(h->workload);
     h->workload = w;
+    if (jint(req, "pgs", 0) || jint(req, "bytes", 0))
+        choose_busy(w, (uint32_t)jint(req, "pgs", 0));
+    start_ballast(w, req);
     for (int t = 0; t < w->n_threads; t++) {
         struct worker *k = xcalloc(1, sizeof *k);
         k->w = w;
