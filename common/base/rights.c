@@ -42,6 +42,7 @@ static const probe RESTORE[] = {{"__all_server", WHOLE},
                                 {"__all_core_table", WHOLE},
                                 {"__all_virtual_sys_parameter_stat", WHOLE},
                                 {"__all_virtual_cluster", WHOLE},
+                                {"__all_restore_info", WHOLE},
                                 {"__all_restore_progress", WHOLE},
                                 {"__all_restore_history", WHOLE}};
 static const struct {

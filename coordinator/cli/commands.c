@@ -253,6 +253,7 @@ static const obv_cli_command COMMANDS[] = {
      OBV_CLI_HAS_LOCALITY | OBV_CLI_HAS_PRIMARY_ZONE, OBV_CLI_HAS_TENANT | OBV_CLI_HAS_TO | OBV_CLI_HAS_AT | OBV_CLI_HAS_POOL,
      restore_start, "restore a tenant as a new one"},
     {"restore", "status", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, restore_status, "show a restore"},
+    {"restore", "cancel", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_cancel, "end a restore that the target has not been given yet"},
     {"job", "list", OBV_CLI_HAS_RUNNING | OBV_CLI_HAS_LIMIT, 0, job_list, "list jobs, newest first"},
     {"job", "show", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_show, "show a job with its events"},
     {"job", "watch", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, job_watch, "follow a job to its end"},

@@ -1,5 +1,6 @@
 #include "cluster/sql_priv.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define SERVERS_MAX 4096u
@@ -100,15 +101,81 @@ static obv_code look(obv_cluster *c, const char *table, int64_t external_id, con
                      table, name);
 }
 
-/* A job is in __all_restore_progress while it runs and in __all_restore_history when it has ended. */
+/* ---- __all_restore_info: one row a name; it has a job from its first moment, before the tenant is made */
+
+typedef struct info_pick {
+    obv_restore_progress now; /* rows of one job follow each other */
+    char tenant[129];
+    const char *wanted;
+    int64_t external_id;
+    obv_restore_progress best;
+} info_pick;
+
+static void take_whole_job(info_pick *p)
+{
+    const bool ours = p->now.external_id == p->external_id;
+    const bool had_ours = p->best.found && p->best.external_id == p->external_id;
+    if (p->now.found && strcmp(p->tenant, p->wanted) == 0 &&
+        (!p->best.found || (ours && !had_ours) || (ours == had_ours && p->now.job_id > p->best.job_id)))
+        p->best = p->now;
+    p->now = (obv_restore_progress){0};
+    p->tenant[0] = 0;
+}
+
+static void copy_text(char *out, size_t cap, const char *text)
+{
+    const size_t n = strnlen(text, cap - 1);
+    memcpy(out, text, n);
+    out[n] = 0;
+}
+
+static obv_code take_info(void *ctx, const obv_mysql_row *r, obv_err *err)
+{
+    info_pick *p = ctx;
+    int64_t job_id = 0;
+    char name[64];
+    OBV_TRY(obv_mysql_i64(r, 0, &job_id, err));
+    OBV_TRY(obv_mysql_text(r, 1, name, sizeof name, err));
+    const char *value = r->text[2] ? r->text[2] : "";
+    if (p->now.found && p->now.job_id != job_id)
+        take_whole_job(p);
+    p->now.found = true;
+    p->now.job_id = job_id;
+    if (strcmp(name, "restore_job_id") == 0)
+        p->now.external_id = strtoll(value, NULL, 10);
+    else if (strcmp(name, "status") == 0)
+        copy_text(p->now.status, sizeof p->now.status, value);
+    else if (strcmp(name, "info") == 0)
+        copy_text(p->now.info, sizeof p->now.info, value);
+    else if (strcmp(name, "tenant_name") == 0)
+        copy_text(p->tenant, sizeof p->tenant, value);
+    return OBV_OK;
+}
+
+/*
+ * A job is in __all_restore_info while it runs, in __all_restore_progress too once its tenant exists, and in
+ * __all_restore_history when it has ended.
+ */
 obv_code sql_restore_progress(obv_cluster *c, int64_t external_id, const char *tenant, obv_restore_progress *out,
                               obv_err *err)
 {
     char name[300];
     obv_restore_progress running = {0}, ended = {.ended = true};
+    info_pick info = {.wanted = tenant, .external_id = external_id};
     OBV_TRY(obv_mysql_quote(tenant, name, sizeof name, err));
+    OBV_TRY(sql_query(c, 3, SERVERS_MAX, take_info, &info, err,
+                      "SELECT job_id, name, value FROM oceanbase.__all_restore_info WHERE name IN ('tenant_name',"
+                      " 'restore_job_id', 'status', 'info') ORDER BY job_id, name"));
+    take_whole_job(&info);
     OBV_TRY(look(c, "__all_restore_progress", external_id, name, &running, err));
     OBV_TRY(look(c, "__all_restore_history", external_id, name, &ended, err));
+    if (info.best.found && (!running.found || info.best.job_id > running.job_id)) {
+        running = info.best;
+    } else if (info.best.found && info.best.job_id == running.job_id) {
+        copy_text(running.status, sizeof running.status, info.best.status);
+        if (info.best.info[0])
+            copy_text(running.info, sizeof running.info, info.best.info);
+    }
     if (ended.found && (!running.found || ended.job_id >= running.job_id))
         *out = ended;
     else

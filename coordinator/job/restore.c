@@ -1,11 +1,10 @@
 #define OBV_LOG_MOD "restore"
-#include "job/restore.h"
-
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mysql.h"
 #include "format/media/archive_paths.h"
 #include "job/names.h"
+#include "job/restore_priv.h"
 #include "job/window.h"
 
 #include <stdio.h>
@@ -13,9 +12,6 @@
 #include <string.h>
 #include <time.h>
 
-#define TOO_NEW_US (10 * OBV_US_PER_S) /* the target refuses a time that is not this far behind its clock */
-#define MARGIN_US (1 * OBV_US_PER_S)
-#define WAIT_MAX_US (15 * 60 * OBV_US_PER_S)
 #define ISSUE_MAX_US (15 * 60 * OBV_US_PER_S)
 #define UNANSWERED_US (60 * OBV_US_PER_S)
 #define UNSEEN_MAX_US (2 * 60 * OBV_US_PER_S)
@@ -24,64 +20,6 @@
 #define NOT_ALLOWED (-4179)
 
 /* ---- begin */
-
-static obv_code check_name(const char *what, const char *name, obv_err *err)
-{
-    const size_t n = strlen(name);
-    static const char GOOD[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
-    if (n == 0 || n > 63 || strspn(name, GOOD) != n)
-        return obv_fail(err, OBV_E_INVAL, 0, "%s %.80s: 1 to 63 letters, digits and underscores", what, name);
-    return OBV_OK;
-}
-
-/* Options are joined by & and stand in quotes: nothing may end one early. */
-static obv_code check_option(const char *what, const char *text, size_t cap, obv_err *err)
-{
-    if (strlen(text) >= cap || strpbrk(text, "&='\"\\;\n\r"))
-        return obv_fail(err, OBV_E_INVAL, 0, "%s is too long or holds one of & = ' \" \\ ;", what);
-    return OBV_OK;
-}
-
-static obv_code check_pools(obv_cluster *target, const char *pools, obv_err *err)
-{
-    char list[1025];
-    (void)snprintf(list, sizeof list, "%s", pools);
-    char *save = NULL;
-    size_t n = 0;
-    for (char *p = strtok_r(list, ",", &save); p; p = strtok_r(NULL, ",", &save), n++) {
-        bool exists = false, is_free = false;
-        OBV_TRY(check_name("resource pool", p, err));
-        OBV_TRY(target->ops->pool_free(target, p, &exists, &is_free, err));
-        if (!exists)
-            return obv_fail(err, OBV_E_PRECONDITION, 0, "the target has no resource pool %s", p);
-        if (!is_free)
-            return obv_fail(err, OBV_E_PRECONDITION, 0, "resource pool %s belongs to another tenant", p);
-    }
-    return n ? OBV_OK : obv_fail(err, OBV_E_INVAL, 0, "a restore needs at least one resource pool");
-}
-
-static obv_code check_target(obv_cluster *target, const obv_restore_request *q, uint64_t version, obv_err *err)
-{
-    obv_identity id;
-    obv_target t;
-    bool exists = false;
-    OBV_TRY(target->ops->identity(target, &id, err));
-    if (id.standby || id.upgrading)
-        return obv_fail(err, OBV_E_PRECONDITION, 0, "target %s is %s", id.name,
-                        id.standby ? "a standby" : "being upgraded");
-    if (version > id.version)
-        return obv_fail(err, OBV_E_PRECONDITION, 0, "the set was made by a newer OceanBase than target %s runs",
-                        id.name);
-    OBV_TRY(target->ops->target(target, &t, err));
-    if (t.restore_concurrency <= 0) {
-        (void)obv_fail(err, OBV_E_PRECONDITION, 0, "target %s takes no restores: restore_concurrency is 0", id.name);
-        return obv_hint(err, "on the target: ALTER SYSTEM SET restore_concurrency = 10");
-    }
-    OBV_TRY(target->ops->tenant_exists(target, q->new_tenant, &exists, err));
-    if (exists)
-        return obv_fail(err, OBV_E_PRECONDITION, 0, "target %s has a tenant %s already", id.name, q->new_tenant);
-    return check_pools(target, q->pools, err);
-}
 
 obv_code obv_restore_begin(obv_job_ctx *x, obv_cluster *target, const obv_restore_request *q, const char *run_key,
                            obv_job *out, obv_err *err)
@@ -93,15 +31,11 @@ obv_code obv_restore_begin(obv_job_ctx *x, obv_cluster *target, const obv_restor
     const obv_code known = obv_job_by_key(x->s, run_key, OBV_JOB_RESTORE, out, err);
     if (known != OBV_E_NOT_FOUND)
         return known;
-    OBV_TRY(check_name("tenant", q->tenant, err));
-    OBV_TRY(check_name("new tenant", q->new_tenant, err));
-    OBV_TRY(check_option("pools", q->pools, sizeof r.pools, err));
-    OBV_TRY(check_option("locality", q->locality, sizeof r.locality, err));
-    OBV_TRY(check_option("primary_zone", q->primary_zone, sizeof r.primary_zone, err));
+    OBV_TRY(obv_restore_check_request(q, &r, err));
     OBV_TRY(obv_names_find(x, q->tenant, q->until_us, &r.tenant_id, err));
     OBV_TRY(obv_window_load(x, r.tenant_id, &w, err));
     OBV_TRY(obv_window_choose(w.sets, w.set_count, w.pieces, w.piece_count, q->until_us, &set, &first, &last, err));
-    OBV_TRY(check_target(target, q, w.sets[set].cluster_version, err));
+    OBV_TRY(obv_restore_check_target(x, target, q, w.sets[set].cluster_version, err));
     OBV_TRY(target->ops->last_restore_job(target, &r.last_job_id, err));
     r.set_id = w.sets[set].set_id;
     r.round = w.pieces[last].round;
@@ -182,7 +116,10 @@ static obv_code issue(obv_job_ctx *x, obv_cluster *target, const obv_restore *r,
     obv_archive_path_dir(&place, r->tenant_id, &dir);
     OBV_TRY(add_source(x, &dir, add_log, sizeof add_log, err));
     OBV_TRY(obv_restore_statement(x, r, &repo, restore, sizeof restore, err));
-    /* UNTIL is parsed in the session's time zone; sources of an earlier session must not stay */
+    /*
+     * UNTIL is parsed in the session's time zone. Sources are variables of the session: it begins without any, and
+     * execute() closes it however this ends.
+     */
     const char *const sql[] = {"SET time_zone = '+00:00'", "ALTER SYSTEM CLEAR RESTORE SOURCE", add_set, add_log,
                                restore};
     return target->ops->execute(target, sql, sizeof sql / sizeof *sql, err);
@@ -194,22 +131,30 @@ static bool is_ours(const obv_restore *r, const obv_restore_progress *p)
     return p->found && p->external_id == r->external_id;
 }
 
+/* The target's clock decides, not ours: it is the target that refuses what is too new for it. */
 static obv_code step_wait(obv_job_ctx *x, obv_cluster *target, const obv_job *job, const obv_restore *r,
                           uint32_t *again_ms, obv_err *err)
 {
     obv_target t;
-    const int64_t now = obv_ctx_now(x), from = r->until_us + TOO_NEW_US + MARGIN_US;
-    if (now >= from) {
+    int64_t left = 0;
+    const int64_t now = obv_ctx_now(x);
+    OBV_TRY(obv_restore_wait_us(target, r->until_us, &left, err));
+    if (left <= 0) {
         OBV_TRY(target->ops->target(target, &t, err));
         if (t.gc_ts >= r->until_us)
             return obv_job_move(x->s, job->id, "ISSUE", now, err);
     }
-    if (now - job->phase_at > WAIT_MAX_US)
-        return obv_fail(err, OBV_E_PRECONDITION, 0, "the target's clock did not pass the wanted time by 10 s in %d min",
-                        (int)(WAIT_MAX_US / OBV_US_PER_S / 60));
-    if (now >= from)
-        obv_ctx_pause(x, job->id, 1000);
-    *again_ms = now >= from ? 1000 : from - now > OBV_US_PER_S ? 1000 : (uint32_t)((from - now) / 1000) + 1;
+    if (now - job->phase_at > OBV_RESTORE_WAIT_MAX_US) {
+        const int min = (int)(OBV_RESTORE_WAIT_MAX_US / OBV_US_PER_S / 60);
+        (void)(left > 0 ? obv_fail(err, OBV_E_PRECONDITION, 0,
+                                   "the target's clock did not pass the wanted time by 10 s in %d min", min)
+                        : obv_fail(err, OBV_E_PRECONDITION, 0,
+                                   "the target's snapshot_gc_ts did not reach the wanted time in %d min", min));
+        return obv_hint(err,
+                        "look at the clocks of the target's servers and at its RootService; nothing was begun there");
+    }
+    *again_ms = left > 0 && left < OBV_US_PER_S ? (uint32_t)(left / 1000) + 1 : POLL_MS;
+    obv_ctx_pause(x, job->id, *again_ms);
     return OBV_OK;
 }
 
@@ -220,6 +165,21 @@ static obv_code to_running(obv_job_ctx *x, const obv_job *job, obv_restore *r, o
     r->issued_at = obv_ctx_now(x);
     OBV_TRY(obv_restore_save(x->s, r, err));
     OBV_TRY(obv_job_move(x->s, job->id, "RUNNING", r->issued_at, err));
+    return obv_state_commit(&tx, err);
+}
+
+static obv_code mark_issued(obv_job_ctx *x, const obv_job *job, obv_restore *r, int64_t now, bool *cancelled,
+                            obv_err *err)
+{
+    OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
+    obv_job fresh;
+    OBV_TRY(obv_state_begin(x->s, &tx, err));
+    OBV_TRY(obv_job_get(x->s, job->id, &fresh, err));
+    *cancelled = fresh.cancel;
+    if (fresh.cancel)
+        return OBV_OK;
+    r->issued_at = now;
+    OBV_TRY(obv_restore_save(x->s, r, err));
     return obv_state_commit(&tx, err);
 }
 
@@ -242,8 +202,10 @@ static obv_code step_issue(obv_job_ctx *x, obv_cluster *target, const obv_job *j
     if (now - job->phase_at > ISSUE_MAX_US)
         return obv_fail(err, OBV_E_PRECONDITION, 0, "the target took no restore statement in %d min",
                         (int)(ISSUE_MAX_US / OBV_US_PER_S / 60));
-    r->issued_at = now;
-    OBV_TRY(obv_restore_save(x->s, r, err));
+    bool cancelled = false;
+    OBV_TRY(mark_issued(x, job, r, now, &cancelled, err));
+    if (cancelled) /* between two looks at the job: it has not left yet, and does not now */
+        return OBV_OK;
     OBV_FAULT("coordinator.restore_issue");
     const obv_code code = issue(x, target, r, err);
     if (code == OBV_OK) {
@@ -268,6 +230,35 @@ static obv_code step_issue(obv_job_ctx *x, obv_cluster *target, const obv_job *j
 
 /* ---- RUNNING */
 
+typedef struct seen {
+    bool tenant;
+} seen;
+
+/*
+ * OceanBase 3.1 has no statement that ends a restore; whoever wants one ended drops its tenant, and the job there may
+ * stay for ever. A tenant that was there and is not is dropped, if a later look still finds the job at work: OceanBase
+ * drops it itself after a failure.
+ */
+static obv_code is_dropped(obv_job_ctx *x, obv_cluster *target, const obv_job *job, const obv_restore *r, bool *out,
+                           obv_err *err)
+{
+    obv_restore_progress p;
+    bool exists = false;
+    void *memory = NULL;
+    *out = false;
+    OBV_TRY(obv_ctx_memory(x, job, sizeof(seen), free, &memory, err));
+    seen *s = memory;
+    OBV_TRY(target->ops->tenant_exists(target, r->new_tenant, &exists, err));
+    if (exists || !s->tenant) {
+        s->tenant = exists;
+        return OBV_OK;
+    }
+    OBV_TRY(target->ops->restore_progress(target, r->external_id, r->new_tenant, &p, err));
+    *out =
+        is_ours(r, &p) && !p.ended && strcmp(p.status, "RESTORE_SUCCESS") != 0 && strcmp(p.status, "RESTORE_FAIL") != 0;
+    return OBV_OK;
+}
+
 static obv_code step_running(obv_job_ctx *x, obv_cluster *target, const obv_job *job, obv_restore *r,
                              uint32_t *again_ms, obv_err *err)
 {
@@ -281,6 +272,13 @@ static obv_code step_running(obv_job_ctx *x, obv_cluster *target, const obv_job 
             return OBV_OK;
         return obv_fail(err, OBV_E_INTERNAL, 0, "the target shows no restore job of tenant %s: its outcome is unknown",
                         r->new_tenant);
+    }
+    bool dropped = false;
+    OBV_TRY(is_dropped(x, target, job, r, &dropped, err));
+    if (dropped) {
+        (void)obv_fail(err, OBV_E_CANCELLED, 0, "tenant %s was dropped on the target in state %s of its restore",
+                       r->new_tenant, p.status);
+        return obv_hint(err, "its resource pools are free again; the backup was only read");
     }
     const bool moved = strcmp(r->status, p.status) != 0 || r->pgs_done != p.pgs_done || r->blocks_done != p.blocks_done;
     const bool good = strcmp(p.status, "RESTORE_SUCCESS") == 0, bad = strcmp(p.status, "RESTORE_FAIL") == 0;
@@ -302,8 +300,7 @@ static obv_code step_running(obv_job_ctx *x, obv_cluster *target, const obv_job 
         OBV_TRY(obv_job_end(x->s, job->id, "RESTORE_SUCCESS", NULL, now, err));
     if (bad || (p.ended && !good)) {
         obv_err why = {0};
-        (void)obv_fail(&why, OBV_E_INTERNAL, 0, "the target says %s: %.300s", p.status, p.info);
-        (void)obv_hint(&why, "the target's rootservice.log has the reason; the backup itself was only read");
+        (void)obv_restore_reason(p.status, p.info, &why);
         OBV_TRY(obv_job_end(x->s, job->id, "RESTORE_FAIL", &why, now, err));
     }
     return obv_state_commit(&tx, err);

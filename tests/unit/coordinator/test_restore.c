@@ -1,5 +1,6 @@
 #include "coordinator/world.h"
-#include "job/restore.h"
+#include "job/cancel.h"
+#include "job/restore_priv.h"
 #include "test.h"
 
 #include <string.h>
@@ -219,6 +220,166 @@ static void a_restart_at_any_turn_restores_once(void **state)
     }
 }
 
+static void the_target_s_own_clock_is_waited_for(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    const obv_restore_request q = request();
+    for (int i = 0; i < 100; i++) /* long past by the coordinator's clock */
+        world_turn(&w);
+    w.target.clock_off_us = good_time - w.now_us; /* the target's stands at the wanted time */
+    const int64_t began = w.now_us;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+    while (!w.target.restore_runs) {
+        assert_true(w.now_us - began < 30 * OBV_US_PER_S);
+        world_turn(&w);
+    }
+    assert_true(w.now_us - began >= 10 * OBV_US_PER_S);
+
+    /* a clock that is 20 minutes behind is refused at once */
+    w.target.restore_runs = false;
+    w.target.clock_off_us = good_time - w.now_us - 20 * 60 * OBV_US_PER_S;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_E_PRECONDITION);
+    assert_non_null(strstr(err.msg, "clock"));
+    world_end(&w);
+}
+
+static void the_target_s_clock_may_be_ahead_of_ours(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    obv_restore_request q = request();
+    w.target.clock_off_us = 60 * OBV_US_PER_S;
+    const int64_t began = w.now_us;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+    while (!w.target.restore_runs) {
+        assert_true(w.now_us - began < 5 * OBV_US_PER_S);
+        world_turn(&w);
+    }
+    world_end(&w);
+}
+
+static void a_server_of_the_target_that_is_known_not_to_see_the_destination_is_told(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    const obv_restore_request q = request();
+    world_agent *a = &w.agents[1];
+    a->hello.repository_uuid[0] = 0;
+    (void)obv_fail(&a->hello.repository_error, OBV_E_NOT_INITIALISED, 0, "nothing is mounted at /backup");
+    world_turn(&w);
+    assert_int_equal(start(&w, &q, &j, &err), OBV_E_PRECONDITION);
+    assert_non_null(strstr(err.msg, "127.0.0.3:2882"));
+    assert_non_null(strstr(err.msg, "nothing is mounted"));
+    world_end(&w);
+}
+
+static void a_failure_says_what_oceanbase_says_and_what_to_do(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *info;
+        obv_code code;
+        int sys;
+        const char *hint;
+    } CASES[] = {
+        {"RS : OB_ISOLATED_BACKUP_SET(-9048) on 10.0.0.1:2882 with traceid Y1", OBV_E_NOT_RESTORABLE, 9048, "window"},
+        {"STORAGE : OB_CHECKSUM_ERROR(-4103)", OBV_E_CORRUPT, 4103, "local verify"},
+        {"STORAGE : OB_IO_ERROR(-4009)", OBV_E_IO, 4009, "mount"},
+        {"RS : OB_MACHINE_RESOURCE_NOT_ENOUGH(-4624)", OBV_E_PRECONDITION, 4624, "pool"},
+        {"something (new) (-1x) else (-77)", OBV_E_INTERNAL, 77, "rootservice.log"},
+        {"", OBV_E_INTERNAL, 0, "rootservice.log"},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        obv_err e = {0};
+        (void)obv_restore_reason("RESTORE_FAIL", CASES[i].info, &e);
+        assert_int_equal(e.code, CASES[i].code);
+        assert_int_equal(e.sys, CASES[i].sys);
+        assert_non_null(strstr(e.hint, CASES[i].hint));
+        assert_non_null(strstr(e.msg, CASES[i].info[0] ? CASES[i].info : "no reason"));
+    }
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    const obv_restore_request q = request();
+    assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+    (void)snprintf(w.target.restore_info, sizeof w.target.restore_info, "%s", CASES[0].info);
+    const obv_job e = go_to_the_end(&w, &j, "RESTORE_FAIL");
+    assert_int_equal(e.result.code, OBV_E_NOT_RESTORABLE);
+    assert_non_null(strstr(e.result.hint, "window"));
+    world_end(&w);
+}
+
+static void a_restore_ends_with_its_tenant(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    const obv_restore_request q = request();
+    w.target.tenant_dropped = true;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+    for (int i = 0; i < 400 && !w.target.restore_runs; i++)
+        world_turn(&w);
+    for (int i = 0; i < 20; i++)
+        world_turn(&w);
+    /* the target has it: there is no statement that ends it */
+    assert_int_equal(obv_job_cancel(&w.ctx[OBV_JOB_RESTORE], j.id, &j, &err), OBV_E_PRECONDITION);
+    assert_non_null(strstr(err.hint, "DROP TENANT t1001r FORCE"));
+    assert_int_equal(world_job(&w, &j).status, OBV_JOB_RUNNING); /* it was not there yet */
+    w.target.tenant_dropped = false;
+    (void)snprintf(w.target.restore_status, sizeof w.target.restore_status, "RESTORE_USER_REPLICA");
+    for (int i = 0; i < 20; i++)
+        world_turn(&w);
+    assert_int_equal(world_job(&w, &j).status, OBV_JOB_RUNNING);
+    w.target.tenant_dropped = true;
+    const obv_job e = world_ended(&w, &j, 50);
+    assert_int_equal(e.result.code, OBV_E_CANCELLED);
+    assert_non_null(strstr(e.result.msg, "RESTORE_USER_REPLICA"));
+    world_end(&w);
+}
+
+static void a_restore_that_has_not_left_yet_is_cancelled(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    const obv_restore_request q = request();
+    w.target.gc_lag_us = 3600 * OBV_US_PER_S;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+    for (int i = 0; i < 100; i++)
+        world_turn(&w);
+    assert_int_equal(obv_job_cancel(&w.ctx[OBV_JOB_RESTORE], j.id, &j, &err), OBV_OK);
+    assert_int_equal(world_ended(&w, &j, 20).result.code, OBV_E_CANCELLED);
+    assert_int_equal(w.target.statement_count, 0);
+
+    /* in ISSUE too, while the target is away */
+    w.target.gc_lag_us = 0;
+    assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+    for (int i = 0; i < 400 && strcmp(world_job(&w, &j).phase, "ISSUE") != 0; i++) {
+        world_turn(&w);
+        w.target.down = strcmp(world_job(&w, &j).phase, "ISSUE") == 0;
+    }
+    assert_string_equal(world_job(&w, &j).phase, "ISSUE");
+    assert_int_equal(obv_job_cancel(&w.ctx[OBV_JOB_RESTORE], j.id, &j, &err), OBV_OK);
+    assert_int_equal(world_ended(&w, &j, 50).result.code, OBV_E_CANCELLED);
+    assert_int_equal(w.target.statement_count, 0);
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +390,12 @@ int main(void)
         cmocka_unit_test(a_lost_answer_does_not_restore_twice),
         cmocka_unit_test(somebody_else_s_restore_is_not_taken_for_ours),
         cmocka_unit_test(a_restart_at_any_turn_restores_once),
+        cmocka_unit_test(the_target_s_own_clock_is_waited_for),
+        cmocka_unit_test(the_target_s_clock_may_be_ahead_of_ours),
+        cmocka_unit_test(a_server_of_the_target_that_is_known_not_to_see_the_destination_is_told),
+        cmocka_unit_test(a_failure_says_what_oceanbase_says_and_what_to_do),
+        cmocka_unit_test(a_restore_ends_with_its_tenant),
+        cmocka_unit_test(a_restore_that_has_not_left_yet_is_cancelled),
     };
     return cmocka_run_group_tests_name("coordinator.restore", tests, NULL, NULL);
 }

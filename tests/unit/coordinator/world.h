@@ -56,7 +56,8 @@ typedef struct world_cluster {
     bool restore_runs;
     int64_t restore_external;
     char restore_tenant[64], restore_status[32];
-    bool restore_fails;
+    char restore_info[200]; /* of a failure; "" = "gap in the log" */
+    bool tenant_dropped;    /* by hand, while it is restored */
 } world_cluster;
 
 typedef struct world_task {

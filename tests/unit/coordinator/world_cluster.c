@@ -294,7 +294,7 @@ static obv_code tenant_exists(obv_cluster *c, const char *name, bool *out, obv_e
 {
     UP(c, err);
     (void)name;
-    *out = SELF(c)->tenant_there;
+    *out = SELF(c)->tenant_there || (SELF(c)->restore_runs && !SELF(c)->tenant_dropped);
     return OBV_OK;
 }
 
@@ -318,7 +318,7 @@ static obv_code restore_progress(obv_cluster *c, int64_t external, const char *t
     (void)snprintf(out->status, sizeof out->status, "%s", s->restore_status);
     out->ended = strncmp(s->restore_status, "RESTORE_S", 9) == 0 || strcmp(s->restore_status, "RESTORE_FAIL") == 0;
     if (strcmp(s->restore_status, "RESTORE_FAIL") == 0)
-        (void)snprintf(out->info, sizeof out->info, "gap in the log");
+        (void)snprintf(out->info, sizeof out->info, "%s", s->restore_info[0] ? s->restore_info : "gap in the log");
     return OBV_OK;
 }
 
