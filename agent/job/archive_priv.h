@@ -7,7 +7,8 @@
  * archive_scan.c    one data file, block by block
  * archive_piece.c   piece mode: in which piece a PG is, and its step to the next one
  * archive_sample.c  checkpoints out of samples; the sampling thread
- * archive_sql.c     samples of the local OBServer
+ * archive_far.c     samples of PGs that are led elsewhere
+ * archive_sql.c     samples of OBServers
  * archive_gap.c     how far recycling is from log that is needed
  *
  * Locks: `mu` guards what is marked so. Everything else of a PG belongs to the job's thread, which lends a PG to one of
@@ -25,6 +26,7 @@
 
 #define OBV_ARCHIVE_WORKERS_MAX 16u
 #define OBV_ARCHIVE_SAMPLES 8u
+#define OBV_ARCHIVE_SERVERS 16u /* leaders of PGs, of one sampling */
 
 /* ---- what the job needs of the OBServer; tests put their own */
 
@@ -41,7 +43,8 @@ typedef struct obv_archive_row {
     int64_t readable_ts; /* weak_read_timestamp; 0 = none */
     uint64_t last_log_id;
     int64_t leader_epoch;
-    bool leader; /* role in clog_stat */
+    bool leader;       /* role in clog_stat */
+    uint8_t leader_at; /* who leads it, as the server says: place in `servers` + 1; 0 = not known */
     bool has_stat, has_readable, has_epoch;
 } obv_archive_row;
 
@@ -51,6 +54,8 @@ typedef struct obv_archive_sampled {
     size_t count;
     uint64_t oldest_clog_file;
     bool one_phase_commit;
+    char servers[OBV_ARCHIVE_SERVERS][24]; /* leaders named by rows: "ip:rpc port" */
+    size_t server_count;
 } obv_archive_sampled;
 
 typedef struct obv_archive_hooks {
@@ -58,6 +63,8 @@ typedef struct obv_archive_hooks {
     obv_code (*origin)(void *ctx, const obv_pg_key *pg, const obv_cancel *c, obv_archive_origin *out, obv_err *err);
     /** Readable times first, then last log ids. */
     obv_code (*sample)(void *ctx, const obv_cancel *c, obv_archive_sampled *out, obv_err *err);
+    /** The same of another server, asked there: "ip:rpc port". NULL: that cannot be done. */
+    obv_code (*sample_at)(void *ctx, const char *server, const obv_cancel *c, obv_archive_sampled *out, obv_err *err);
     void (*close)(void *ctx);
 } obv_archive_hooks;
 
@@ -136,6 +143,7 @@ typedef struct obv_archive_pg {
     obv_archive_sample samples[OBV_ARCHIVE_SAMPLES]; /* oldest first */
     uint32_t sample_count;
     int64_t seen_epoch; /* leader epoch at the end of the last sampling; 0 = was not leader */
+    int64_t far_epoch;  /* the same, of the last sampling at another server */
 } obv_archive_pg;
 
 /* ---- the job */
@@ -195,6 +203,7 @@ struct obv_archive {
     obv_clog_files files;
     uint64_t oldest_clog_file, needed_clog_file;
     obv_gap_meter gap;
+    size_t far_next;    /* the sampler's own: server that is asked first */
     int64_t sampled_at; /* wall us at the beginning of the last good sampling */
 
     /* the loop's own */
@@ -275,7 +284,13 @@ int64_t obv_gap_meter_left_s(const obv_gap_meter *m, uint64_t needed);
 /** Least clog file with log that is not stored; the newest one when all is. For the loop. */
 uint64_t obv_archive_needed_file(obv_archive *a, uint32_t newest);
 
+/* ---- archive_far.c; for the sampler */
+/** Samples, where they are led, PGs that the local server does not lead. @p local: its own sampling, just taken. */
+void obv_archive_sample_far(obv_archive *a, const obv_archive_sampled *local, int64_t *last_ns);
+
 /* ---- archive_sample.c; mu is held */
+void obv_archive_add_sample(obv_archive_pg *pg, const obv_archive_sample *s);
+const obv_archive_row *obv_archive_find_row(const obv_archive_sampled *s, const obv_pg_key *key);
 void obv_archive_publish(obv_archive_pg *pg, bool synced);
 void obv_archive_settle(obv_archive_pg *pg);
 

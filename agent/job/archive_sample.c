@@ -53,7 +53,7 @@ void obv_archive_settle(obv_archive_pg *pg)
         pg->checkpoint = pg->done.checkpoint_logged;
 }
 
-static void add_sample(obv_archive_pg *pg, const obv_archive_sample *s)
+void obv_archive_add_sample(obv_archive_pg *pg, const obv_archive_sample *s)
 {
     /* the oldest ones are kept: they are the first that can be settled */
     if (pg->sample_count == OBV_ARCHIVE_SAMPLES)
@@ -62,7 +62,7 @@ static void add_sample(obv_archive_pg *pg, const obv_archive_sample *s)
     obv_archive_settle(pg);
 }
 
-static const obv_archive_row *find_row(const obv_archive_sampled *s, const obv_pg_key *key)
+const obv_archive_row *obv_archive_find_row(const obv_archive_sampled *s, const obv_pg_key *key)
 {
     size_t lo = 0, hi = s->count;
     while (lo < hi) {
@@ -84,7 +84,7 @@ static void take_samples(obv_archive *a, const obv_archive_sampled *s)
 {
     for (size_t i = 0; i < a->pg_count; i++) {
         obv_archive_pg *pg = a->pgs[i];
-        const obv_archive_row *r = find_row(s, &pg->key);
+        const obv_archive_row *r = obv_archive_find_row(s, &pg->key);
         const int64_t before = pg->seen_epoch;
         pg->seen_epoch = r && r->has_stat && r->leader && r->has_epoch && r->leader_epoch > 0 ? r->leader_epoch : 0;
         if (pg->seen_epoch == 0 || pg->seen_epoch != before || !r->has_readable || r->readable_ts <= 0)
@@ -93,7 +93,7 @@ static void take_samples(obv_archive *a, const obv_archive_sampled *s)
                                            .last_log_id = r->last_log_id,
                                            .began_at = s->began_at,
                                            .ended_at = s->ended_at};
-        add_sample(pg, &sample);
+        obv_archive_add_sample(pg, &sample);
     }
     a->oldest_clog_file = s->oldest_clog_file;
     a->sampled_at = s->began_at;
@@ -112,6 +112,7 @@ void *obv_archive_sampler(void *archive)
     obv_log_context_set("archive", NULL, NULL);
     const uint32_t every = a->cfg.sample_ms;
     bool one_phase = false;
+    int64_t far_ns = 0;
     while (!obv_cancel_requested(a->cancel)) {
         (void)pthread_mutex_lock(&a->mu);
         const bool wanted = a->pg_count > 0 && !a->stopped;
@@ -135,6 +136,8 @@ void *obv_archive_sampler(void *archive)
                 OBV_INFO("enable_one_phase_commit is %s; commits are proven by the index of committed logs either way",
                          one_phase ? "on" : "off");
             }
+            if (code == OBV_OK)
+                obv_archive_sample_far(a, &s, &far_ns);
             free(s.rows);
         }
         const int64_t spent_ms = (obv_mono_ns() - began) / OBV_NS_PER_MS;

@@ -10,10 +10,17 @@
 #define MAX_ROWS (256u << 10) /* of one table */
 #define SETTINGS_EVERY_NS (60 * OBV_NS_PER_S)
 
-typedef struct sql {
+/* A connection to one server, and which server that is. */
+typedef struct place {
     obv_mysql *db;
-    char ip[64], user[256], password_file[1024];
-    uint16_t rpc_port, sql_port;
+    char ip[64];
+    uint16_t rpc_port;
+} place;
+
+typedef struct sql {
+    place local, far; /* far: the last other one that was asked */
+    char user[256], password_file[1024];
+    uint16_t sql_port;
     obv_source *observer;
     int64_t settings_at_ns;
     bool one_phase_commit;
@@ -23,6 +30,7 @@ typedef struct sql {
 typedef struct rows {
     obv_archive_row *v;
     size_t count, cap;
+    obv_archive_sampled *out;
 } rows;
 
 static int by_key(const void *a, const void *b)
@@ -70,14 +78,37 @@ static obv_archive_row *find(rows *r, const obv_archive_row *key)
     return r->count ? bsearch(key, r->v, r->count, sizeof *r->v, by_key) : NULL;
 }
 
+/* The leader's place in the list of servers; 0 for what is no address, or one too many. OceanBase prints it quoted. */
+static uint8_t server_at(obv_archive_sampled *s, const char *text)
+{
+    char server[sizeof s->servers[0]];
+    const size_t quoted = text[0] == '"';
+    const size_t n = strspn(text + quoted, "0123456789.:");
+    if (n < 9 || n >= sizeof server)
+        return 0;
+    memcpy(server, text + quoted, n);
+    server[n] = 0;
+    size_t i = 0;
+    while (i < s->server_count && strcmp(s->servers[i], server) != 0)
+        i++;
+    if (i == OBV_ARCHIVE_SERVERS)
+        return 0;
+    if (i == s->server_count)
+        memcpy(s->servers[s->server_count++], server, n + 1);
+    return (uint8_t)(i + 1);
+}
+
 static obv_code stat_row(void *ctx, const obv_mysql_row *row, obv_err *err)
 {
+    rows *r = ctx;
     obv_archive_row key = {0};
     OBV_TRY(key_of(row, &key, err));
-    obv_archive_row *to = find(ctx, &key);
+    obv_archive_row *to = find(r, &key);
     if (!to)
         return OBV_OK;
     char role[32];
+    if (row->text[4])
+        to->leader_at = server_at(r->out, row->text[4]);
     OBV_TRY(obv_mysql_text(row, 2, role, sizeof role, err));
     to->leader = strcmp(role, "LEADER") == 0;
     to->has_stat = true;
@@ -108,52 +139,59 @@ static obv_code setting_row(void *ctx, const obv_mysql_row *row, obv_err *err)
     return OBV_OK;
 }
 
-static obv_code query(sql *s, const char *columns, const char *table, const char *more, uint32_t column_count,
+static obv_code query(const place *p, const char *columns, const char *table, const char *more, uint32_t column_count,
                       obv_mysql_row_fn *fn, void *ctx, obv_err *err)
 {
     char text[512];
     (void)snprintf(text, sizeof text, "SELECT %s FROM oceanbase.%s WHERE svr_ip = '%s' AND svr_port = %u%s", columns,
-                   table, s->ip, s->rpc_port, more);
+                   table, p->ip, p->rpc_port, more);
     if (OBV_BUG_STRIKES("bug.d19_asks_all_servers"))
         (void)snprintf(text, sizeof text, "SELECT %s FROM oceanbase.%s WHERE svr_port = %u%s", columns, table,
-                       s->rpc_port, more);
-    return obv_mysql_query(s->db, text, column_count, MAX_ROWS, fn, ctx, err);
+                       p->rpc_port, more);
+    return obv_mysql_query(p->db, text, column_count, MAX_ROWS, fn, ctx, err);
 }
 
 /* The order matters: readable times, then last log ids, then epochs. */
-static obv_code gather(sql *s, rows *r, obv_archive_sampled *out, obv_err *err)
+static obv_code gather(const place *p, rows *r, obv_err *err)
 {
-    OBV_TRY(query(s, "table_id, partition_idx, weak_read_timestamp", "__all_virtual_partition_info", "", 3,
+    OBV_TRY(query(p, "table_id, partition_idx, weak_read_timestamp", "__all_virtual_partition_info", "", 3,
                   readable_row, r, err));
     if (r->count > 1)
         qsort(r->v, r->count, sizeof *r->v, by_key);
-    OBV_TRY(query(s, "table_id, partition_idx, role, last_log_id", "__all_virtual_clog_stat", "", 4, stat_row, r, err));
-    OBV_TRY(query(s, "table_id, partition_idx, leader_epoch", "__all_virtual_election_info", "", 3, epoch_row, r, err));
-    OBV_TRY(query(s, "user_clog_min_using_file_id", "__all_virtual_server_clog_stat", "", 1, file_row, out, err));
+    OBV_TRY(query(p, "table_id, partition_idx, role, last_log_id, leader", "__all_virtual_clog_stat", "", 5, stat_row,
+                  r, err));
+    return query(p, "table_id, partition_idx, leader_epoch", "__all_virtual_election_info", "", 3, epoch_row, r, err);
+}
+
+/* What only the local server is asked. */
+static obv_code gather_local(sql *s, obv_archive_sampled *out, obv_err *err)
+{
+    OBV_TRY(
+        query(&s->local, "user_clog_min_using_file_id", "__all_virtual_server_clog_stat", "", 1, file_row, out, err));
     if (s->settings_at_ns == 0 || obv_mono_ns() - s->settings_at_ns > SETTINGS_EVERY_NS) {
-        OBV_TRY(query(s, "value", "__all_virtual_sys_parameter_stat", " AND name = 'enable_one_phase_commit'", 1,
-                      setting_row, s, err));
+        OBV_TRY(query(&s->local, "value", "__all_virtual_sys_parameter_stat", " AND name = 'enable_one_phase_commit'",
+                      1, setting_row, s, err));
         s->settings_at_ns = obv_mono_ns();
     }
     return OBV_OK;
 }
 
-static obv_code sample(void *ctx, const obv_cancel *c, obv_archive_sampled *out, obv_err *err)
+static obv_code sample_of(sql *s, place *p, obv_archive_sampled *out, obv_err *err)
 {
-    sql *s = ctx;
-    OBV_TRY(obv_cancel_check(c, "sampling", err));
-    if (!s->db) {
+    if (!p->db) {
         const obv_mysql_config cfg = {
-            .host = s->ip, .port = s->sql_port, .user = s->user, .password_file = s->password_file};
-        OBV_TRY(obv_mysql_open(&cfg, &s->db, err));
+            .host = p->ip, .port = s->sql_port, .user = s->user, .password_file = s->password_file};
+        OBV_TRY(obv_mysql_open(&cfg, &p->db, err));
     }
-    rows r = {0};
     obv_archive_sampled got = {.began_at = obv_now_us()};
-    const obv_code code = gather(s, &r, &got, err);
+    rows r = {.out = &got};
+    obv_code code = gather(p, &r, err);
+    if (code == OBV_OK && p == &s->local)
+        code = gather_local(s, &got, err);
     if (code != OBV_OK) {
         free(r.v);
-        obv_mysql_drop(&s->db);
-        s->db = NULL;
+        obv_mysql_drop(&p->db);
+        p->db = NULL;
         return code;
     }
     got.ended_at = obv_now_us();
@@ -162,6 +200,30 @@ static obv_code sample(void *ctx, const obv_cancel *c, obv_archive_sampled *out,
     got.one_phase_commit = s->one_phase_commit;
     *out = got;
     return OBV_OK;
+}
+
+static obv_code sample(void *ctx, const obv_cancel *c, obv_archive_sampled *out, obv_err *err)
+{
+    sql *s = ctx;
+    OBV_TRY(obv_cancel_check(c, "sampling", err));
+    return sample_of(s, &s->local, out, err);
+}
+
+/* One connection is kept, to the server that was asked last. */
+static obv_code sample_at(void *ctx, const char *server, const obv_cancel *c, obv_archive_sampled *out, obv_err *err)
+{
+    sql *s = ctx;
+    place at = {0};
+    unsigned port = 0;
+    OBV_TRY(obv_cancel_check(c, "sampling", err));
+    if (sscanf(server, "%15[0-9.]:%5u", at.ip, &port) != 2 || port == 0 || port > 65535)
+        return obv_fail(err, OBV_E_INVAL, 0, "%s is no server", server);
+    at.rpc_port = (uint16_t)port;
+    if (s->far.rpc_port != at.rpc_port || strcmp(s->far.ip, at.ip) != 0) {
+        obv_mysql_drop(&s->far.db);
+        s->far = at;
+    }
+    return sample_of(s, &s->far, out, err);
 }
 
 static obv_code origin(void *ctx, const obv_pg_key *pg, const obv_cancel *c, obv_archive_origin *out, obv_err *err)
@@ -189,7 +251,8 @@ static obv_code origin(void *ctx, const obv_pg_key *pg, const obv_cancel *c, obv
 static void close_sql(void *ctx)
 {
     sql *s = ctx;
-    obv_mysql_drop(&s->db);
+    obv_mysql_drop(&s->local.db);
+    obv_mysql_drop(&s->far.db);
     free(s);
 }
 
@@ -198,20 +261,21 @@ static obv_code sql_hooks(const obv_archive_config *cfg, obv_archive_hooks *out,
     sql *s = calloc(1, sizeof *s);
     if (!s)
         return obv_fail(err, OBV_E_NOMEM, 0, "archive job");
-    s->rpc_port = cfg->rpc_port;
+    s->local.rpc_port = cfg->rpc_port;
     s->sql_port = cfg->sql_port;
     s->observer = cfg->observer;
-    const int a = snprintf(s->ip, sizeof s->ip, "%s", cfg->ip);
+    const int a = snprintf(s->local.ip, sizeof s->local.ip, "%s", cfg->ip);
     const int b = snprintf(s->user, sizeof s->user, "%s", cfg->user ? cfg->user : "");
     const int d =
         snprintf(s->password_file, sizeof s->password_file, "%s", cfg->password_file ? cfg->password_file : "");
     /* the address goes into statements as it is */
-    if (a >= (int)sizeof s->ip || b >= (int)sizeof s->user || d >= (int)sizeof s->password_file ||
-        strspn(s->ip, "0123456789.") != strlen(s->ip) || s->ip[0] == '\0') {
+    if (a >= (int)sizeof s->local.ip || b >= (int)sizeof s->user || d >= (int)sizeof s->password_file ||
+        strspn(s->local.ip, "0123456789.") != strlen(s->local.ip) || s->local.ip[0] == '\0') {
         free(s);
         return obv_fail(err, OBV_E_CONFIG, 0, "the local OBServer's address \"%s\" or its account", cfg->ip);
     }
-    *out = (obv_archive_hooks){.ctx = s, .origin = origin, .sample = sample, .close = close_sql};
+    *out =
+        (obv_archive_hooks){.ctx = s, .origin = origin, .sample = sample, .sample_at = sample_at, .close = close_sql};
     return OBV_OK;
 }
 
