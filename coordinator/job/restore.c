@@ -2,7 +2,6 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mysql.h"
-#include "format/media/archive_paths.h"
 #include "job/names.h"
 #include "job/restore_priv.h"
 #include "job/window.h"
@@ -98,31 +97,74 @@ static obv_code add_source(const obv_job_ctx *x, const obv_path *dir, char *out,
     return OBV_OK;
 }
 
+typedef struct statements {
+    char **v;
+    size_t n, cap;
+} statements;
+
+static void statements_fini(statements *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        free(l->v[i]);
+    free(l->v);
+}
+
+static obv_code say(statements *l, const char *sql, obv_err *err)
+{
+    char **slot = obv_list_add(l, sizeof *slot, err);
+    if (slot && !(*slot = strdup(sql)))
+        (void)obv_fail(err, OBV_E_NOMEM, 0, "statements");
+    return slot && *slot ? OBV_OK : OBV_E_NOMEM;
+}
+
+static obv_code say_source(const obv_job_ctx *x, statements *l, const obv_path *dir, obv_err *err)
+{
+    char sql[2048];
+    OBV_TRY(add_source(x, dir, sql, sizeof sql, err));
+    return say(l, sql, err);
+}
+
+/* The set, then every piece that it needs for that time: chosen anew, an ACTIVE piece may be FROZEN by now. */
+static obv_code say_sources(obv_job_ctx *x, const obv_restore *r, statements *l, obv_err *err)
+{
+    OBV_AUTO(obv_window_data_fini) obv_window_data w = {0};
+    obv_media_root root;
+    obv_path dir;
+    size_t i = 0, first = 0, last = 0;
+    OBV_TRY(obv_ctx_root(x, &root, err));
+    OBV_TRY(obv_window_load(x, r->tenant_id, &w, err));
+    while (i < w.set_count && w.sets[i].set_id != r->set_id)
+        i++;
+    if (i == w.set_count || !obv_window_pieces(&w.sets[i], w.pieces, w.piece_count, r->until_us, &first, &last))
+        return obv_fail(err, OBV_E_NOT_RESTORABLE, 0, "set %lld does not reach the wanted time any more",
+                        (long long)r->set_id);
+    const obv_set_id id = {
+        .tenant_id = r->tenant_id, .set_id = r->set_id, .full_set_id = w.sets[i].full_set_id, .date = w.sets[i].date};
+    obv_path_set_dir(&root, &id, &dir);
+    OBV_TRY(say_source(x, l, &dir, err));
+    for (size_t k = first; k <= last; k++) {
+        obv_window_piece_dir(&root, r->tenant_id, &w.pieces[k], &dir);
+        OBV_TRY(say_source(x, l, &dir, err));
+    }
+    return OBV_OK;
+}
+
 static obv_code issue(obv_job_ctx *x, obv_cluster *target, const obv_restore *r, obv_err *err)
 {
+    OBV_AUTO(statements_fini) statements l = {0};
     obv_repository repo;
-    obv_media_root root;
-    obv_set set;
-    obv_path dir;
-    char add_set[2048], add_log[2048], restore[4096];
+    char restore[4096];
     OBV_TRY(obv_state_repository(x->s, &repo, err));
-    OBV_TRY(obv_ctx_root(x, &root, err));
-    OBV_TRY(obv_set_get(x->s, r->set_id, &set, err));
-    const obv_set_id id = {
-        .tenant_id = r->tenant_id, .set_id = set.id, .full_set_id = set.full_set_id, .date = set.date};
-    obv_path_set_dir(&root, &id, &dir);
-    OBV_TRY(add_source(x, &dir, add_set, sizeof add_set, err));
-    const obv_archive_place place = {.root = root, .round = (uint64_t)r->round};
-    obv_archive_path_dir(&place, r->tenant_id, &dir);
-    OBV_TRY(add_source(x, &dir, add_log, sizeof add_log, err));
-    OBV_TRY(obv_restore_statement(x, r, &repo, restore, sizeof restore, err));
     /*
      * UNTIL is parsed in the session's time zone. Sources are variables of the session: it begins without any, and
      * execute() closes it however this ends.
      */
-    const char *const sql[] = {"SET time_zone = '+00:00'", "ALTER SYSTEM CLEAR RESTORE SOURCE", add_set, add_log,
-                               restore};
-    return target->ops->execute(target, sql, sizeof sql / sizeof *sql, err);
+    OBV_TRY(say(&l, "SET time_zone = '+00:00'", err));
+    OBV_TRY(say(&l, "ALTER SYSTEM CLEAR RESTORE SOURCE", err));
+    OBV_TRY(say_sources(x, r, &l, err));
+    OBV_TRY(obv_restore_statement(x, r, &repo, restore, sizeof restore, err));
+    OBV_TRY(say(&l, restore, err));
+    return target->ops->execute(target, (const char *const *)l.v, l.n, err);
 }
 
 static bool is_ours(const obv_restore *r, const obv_restore_progress *p)

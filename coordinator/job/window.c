@@ -1,6 +1,7 @@
 #include "job/window.h"
 
 #include "base/fault.h"
+#include "format/media/archive_paths.h"
 #include "job/backup_files.h"
 #include "state/rounds.h"
 
@@ -12,11 +13,14 @@
  * The first piece of its round must not begin after S. From the last piece back, pieces of the same round are taken as
  * long as they end at or after the set's replay start. The smallest piece taken must not begin after S.
  *
+ * Named one by one, as we name them, pieces must follow each other without a missing number, all but the last must be
+ * FROZEN, and the smallest must be its round's first or begin before the replay does.
+ *
  * One rule of ours on top: the round is the set's own. A later round may begin before S by its start_ts, which knows
  * only where each PG was frozen last, and yet behind the older position of a PG's copy: stock OceanBase finds the gap
  * when it replays.
  */
-static bool pieces_for(const obv_window_set *s, const obv_window_piece *p, size_t n, int64_t at, size_t *first,
+bool obv_window_pieces(const obv_window_set *s, const obv_window_piece *p, size_t n, int64_t at, size_t *first,
                        size_t *last)
 {
     size_t l = 0;
@@ -30,15 +34,13 @@ static bool pieces_for(const obv_window_set *s, const obv_window_piece *p, size_
     if (p[round_first].start_ts <= 0 || p[round_first].start_ts > s->snapshot)
         return false;
     size_t f = l;
-    while (f > round_first && p[f - 1].available && p[f - 1].max_ts >= s->replay_start)
+    while (f > round_first && p[f - 1].available && p[f - 1].max_ts >= s->replay_start) {
         f--;
-    if (p[f].start_ts > s->snapshot)
-        return false;
-    /* given one by one, all but the last must be FROZEN */
-    for (size_t i = f; i < l; i++)
-        if (p[i].max_ts == INT64_MAX)
+        if (p[f].max_ts == INT64_MAX || p[f].piece + 1 != p[f + 1].piece)
             return false;
-    /* given one by one, the smallest piece must be its round's first, or begin before the replay does */
+    }
+    if (p[f].start_ts <= 0 || p[f].start_ts > s->snapshot)
+        return false;
     if (p[f].start_piece != p[f].piece && p[f].start_ts > s->replay_start)
         return false;
     *first = f;
@@ -58,9 +60,10 @@ static int64_t first_time(const obv_window_set *s)
 obv_window obv_window_of(const obv_window_set *s, const obv_window_piece *p, size_t n)
 {
     obv_window w = {.from = first_time(s), .to = s->snapshot};
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = n; i-- > 0 && w.to == s->snapshot;) {
         size_t f = 0, l = 0;
-        if (p[i].available && p[i].checkpoint_ts > w.to && pieces_for(s, p, n, p[i].checkpoint_ts, &f, &l)) {
+        if (p[i].round == s->round && p[i].available && p[i].checkpoint_ts > s->snapshot &&
+            obv_window_pieces(s, p, n, p[i].checkpoint_ts, &f, &l)) {
             w.to = p[i].checkpoint_ts;
             w.first = f;
             w.last = l;
@@ -90,7 +93,7 @@ obv_code obv_window_choose(const obv_window_set *sets, size_t set_count, const o
                            int64_t at, size_t *set, size_t *first, size_t *last, obv_err *err)
 {
     for (size_t i = set_count; i-- > 0;)
-        if (at >= first_time(&sets[i]) && pieces_for(&sets[i], p, n, at, first, last)) {
+        if (at >= first_time(&sets[i]) && obv_window_pieces(&sets[i], p, n, at, first, last)) {
             *set = i;
             return OBV_OK;
         }
@@ -98,6 +101,48 @@ obv_code obv_window_choose(const obv_window_set *sets, size_t set_count, const o
     describe(sets, set_count, p, n, windows, sizeof windows);
     return obv_fail(err, OBV_E_NOT_RESTORABLE, 0, "%s is not restorable; restorable is: %s", obv_time_text(at, when),
                     windows);
+}
+
+void obv_window_piece_dir(const obv_media_root *root, uint64_t tenant, const obv_window_piece *p, obv_path *out)
+{
+    const obv_archive_place place = {
+        .root = *root, .round = (uint64_t)p->round, .piece = (uint64_t)p->piece, .piece_date = p->date};
+    obv_archive_path_dir(&place, tenant, out);
+}
+
+/* ---- holes */
+
+static int by_from(const void *a, const void *b)
+{
+    const obv_window *x = a, *y = b;
+    return (x->from > y->from) - (x->from < y->from);
+}
+
+obv_code obv_window_holes(const obv_window_data *d, obv_window_hole_fn *fn, void *ctx, obv_err *err)
+{
+    OBV_AUTO(obv_freep) obv_window *w = calloc(d->set_count + 1, sizeof *w);
+    size_t n = 0;
+    if (!w)
+        return obv_fail(err, OBV_E_NOMEM, 0, "window");
+    for (size_t i = 0; i < d->set_count; i++) {
+        const obv_window one = obv_window_of(&d->sets[i], d->pieces, d->piece_count);
+        if (one.from <= one.to)
+            w[n++] = one;
+    }
+    qsort(w, n, sizeof *w, by_from);
+    int64_t to = 0, round = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0 && w[i].from > to + 1) {
+            const obv_window_hole h = {.from = to + 1, .to = w[i].from - 1, .round = round};
+            OBV_TRY(fn(ctx, &h, err));
+        }
+        if (w[i].to > to) {
+            to = w[i].to;
+            round = d->pieces[w[i].last].round;
+        }
+    }
+    const obv_window_hole open = {.from = to + 1, .round = round};
+    return n ? fn(ctx, &open, err) : OBV_OK;
 }
 
 /* ---- from the state */

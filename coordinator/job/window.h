@@ -28,6 +28,9 @@ typedef struct obv_window {
     size_t first, last; /* pieces used for `to` */
 } obv_window;
 
+/** The pieces that a restore of the set to a time names; false: it does not reach it. */
+bool obv_window_pieces(const obv_window_set *s, const obv_window_piece *p, size_t n, int64_t at, size_t *first,
+                       size_t *last);
 /** What can be restored from a set. Its pieces all belong to one round. */
 obv_window obv_window_of(const obv_window_set *s, const obv_window_piece *p, size_t n);
 /**
@@ -36,6 +39,9 @@ obv_window obv_window_of(const obv_window_set *s, const obv_window_piece *p, siz
  */
 OBV_CHECK obv_code obv_window_choose(const obv_window_set *sets, size_t set_count, const obv_window_piece *p, size_t n,
                                      int64_t at, size_t *set, size_t *first, size_t *last, obv_err *err);
+
+/** The piece's directory of a tenant, as ADD RESTORE SOURCE names it behind the repository's URI. */
+void obv_window_piece_dir(const obv_media_root *root, uint64_t tenant, const obv_window_piece *p, obv_path *out);
 
 typedef struct obv_window_data {
     obv_window_set *sets;
@@ -46,5 +52,14 @@ typedef struct obv_window_data {
 void obv_window_data_fini(obv_window_data *d);
 /** A tenant's good sets and archived rounds, as published. */
 OBV_CHECK obv_code obv_window_load(obv_job_ctx *x, uint64_t tenant, obv_window_data *out, obv_err *err);
+
+/* Times behind a tenant's first restorable one of which none can be restored. */
+typedef struct obv_window_hole {
+    int64_t from, to; /* us; to 0: behind the last window, which may just not have gone on yet */
+    int64_t round;    /* whose log ends there */
+} obv_window_hole;
+typedef obv_code obv_window_hole_fn(void *ctx, const obv_window_hole *h, obv_err *err);
+/** Holes of a tenant, ascending; the last one is always the open one, unless nothing can be restored at all. */
+OBV_CHECK obv_code obv_window_holes(const obv_window_data *d, obv_window_hole_fn *fn, void *ctx, obv_err *err);
 
 #endif

@@ -7,11 +7,12 @@
 
 static int64_t good_time;
 
-static void begin(world *w)
+static void begin_with_pieces(world *w, uint32_t piece_switch_s)
 {
     obv_set s;
     obv_err err = {0};
     world_begin(w);
+    w->settings.piece_switch_s = piece_switch_s;
     world_repo_init(w);
     (void)world_archive(w);
     int64_t at = w->now_us;
@@ -23,6 +24,8 @@ static void begin(world *w)
     at = good_time + 1000000;
     world_run(w, 200, world_archive_has, &at);
 }
+
+static void begin(world *w) { begin_with_pieces(w, 0); }
 
 static obv_restore_request request(void)
 {
@@ -88,6 +91,36 @@ static void a_restore_is_issued_with_explicit_sources_and_told_truthfully(void *
     const obv_job e = go_to_the_end(&w, &j, "RESTORE_FAIL");
     assert_int_equal(e.status, OBV_JOB_FAILED);
     assert_non_null(strstr(e.result.msg, "gap in the log"));
+    world_end(&w);
+}
+
+static void pieces_are_named_one_by_one(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin_with_pieces(&w, 10);
+    obv_restore_request q = request();
+    q.until_us = good_time + 30 * OBV_US_PER_S;
+    world_run(&w, 400, world_archive_has, &q.until_us);
+    for (int i = 0; i < 100 && start(&w, &q, &j, &err) != OBV_OK; i++) /* while a piece in the middle is FREEZING */
+        world_turn(&w);
+    assert_int_equal(go_to_the_end(&w, &j, "RESTORE_SUCCESS").status, OBV_JOB_SUCCESS);
+    assert_true(w.target.statement_count >= 7);
+    long before = 0;
+    for (size_t i = 3; i + 1 < w.target.statement_count; i++) {
+        long piece = 0, date = 0;
+        assert_int_equal(sscanf(w.target.statements[i],
+                                "ALTER SYSTEM ADD RESTORE SOURCE "
+                                "'file:///backup/obshop/7/incarnation_1/1001/clog/1_%ld_%ld'",
+                                &piece, &date),
+                         2);
+        assert_true(date > 20231100 && date < 20231200);
+        assert_true(before == 0 || piece == before + 1);
+        before = piece;
+    }
+    assert_int_equal(strncmp(w.target.statements[w.target.statement_count - 1], "ALTER SYSTEM RESTORE ", 21), 0);
     world_end(&w);
 }
 
@@ -384,6 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_restore_is_issued_with_explicit_sources_and_told_truthfully),
+        cmocka_unit_test(pieces_are_named_one_by_one),
         cmocka_unit_test(what_cannot_be_restored_is_refused_with_the_window),
         cmocka_unit_test(the_target_is_checked_first),
         cmocka_unit_test(a_target_that_says_too_new_is_asked_again),
