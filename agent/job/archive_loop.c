@@ -388,7 +388,7 @@ static obv_code follow(obv_archive *a, obv_archive_pg **pgs, obv_clog_pg **pos, 
     for (uint64_t bytes = 0; bytes < CYCLE_BYTES && obv_mono_ns() < until_ns;) {
         const size_t n = followers(a, pgs, pos);
         obv_clog_batch b;
-        OBV_TRY(obv_clog_read(a->clog, pos, n, a->cancel, &b, err));
+        const obv_code code = obv_clog_read(a->clog, pos, n, a->cancel, &b, err);
         *more = b.count > 0;
         OBV_TRY(append_batch(a, pgs, &b, err));
         for (size_t i = 0; i < n; i++) {
@@ -400,6 +400,7 @@ static obv_code follow(obv_archive *a, obv_archive_pg **pgs, obv_clog_pg **pos, 
             set_back(pgs[i], obv_fail(&why, p->failed, 0, "%s", p->why), &why);
             pgs[i]->adrift = adrift; /* what was appended before the hole is good */
         }
+        OBV_TRY(code);
         if (b.count == 0) {
             a->caught_up = true; /* unless a log could not be proven: it is tried again after the next refresh */
             for (size_t i = 0; i < n; i++)

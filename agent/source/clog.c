@@ -101,6 +101,77 @@ static bool active(const obv_clog_source *s, const obv_clog_pg *pg)
     return !pg->failed && pg->ilog_id != 0 && pg->waits != s->refresh;
 }
 
+/* An ilog file that cannot be used where this PG is concerned: tried again after the next refresh, some times. */
+static void refuse_ilog(obv_clog_source *s, obv_clog_pg *pg, const obv_err *why)
+{
+    pg->waits = s->refresh;
+    if (++pg->tries >= MAX_TRIES)
+        obv_clog_pg_fail(pg, OBV_E_CORRUPT, "log %llu: ilog file %u: %.100s", (unsigned long long)pg->next_log_id,
+                         s->open.seen.id, why->msg);
+    else
+        OBV_WARN("log %llu of table %llu: ilog file %u: %s; tried again", (unsigned long long)pg->next_log_id,
+                 (unsigned long long)pg->key.table_id, s->open.seen.id, why->msg);
+}
+
+/*
+ * The log before the next one must be here what it is where the PG was archived from before: otherwise another replica,
+ * or this one at another time, committed another history. false: it is not, and the PG is marked.
+ */
+static obv_code compare_history(obv_clog_source *s, obv_clog_pg *pg, const obv_ilog_slot *slot, obv_err *err)
+{
+    const uint64_t last = pg->next_log_id - 1;
+    obv_ilog_cursor c;
+    size_t got = 0;
+    if (pg->anchored || last < slot->min_log_id || last > slot->max_log_id)
+        return OBV_OK;
+    OBV_TRY(obv_ilog_cursors(s, slot, last, &c, 1, &got, err));
+    pg->anchored = true;
+    if (c.accum != pg->accum)
+        obv_clog_pg_fail(
+            pg, OBV_E_CORRUPT,
+            "replicas disagree: accumulated checksum of log %llu is %llx as archived, %llx in ilog file %u",
+            (unsigned long long)last, (unsigned long long)pg->accum, (unsigned long long)c.accum, s->open.seen.id);
+    return OBV_OK;
+}
+
+/* Finds the PG's next log in s->open; file_id stays 0 when it is not there: the PG moved on, waits, or is marked. */
+static obv_code look_up(obv_clog_source *s, obv_clog_pg *pg, size_t position, obv_err *err)
+{
+    obv_ilog_slot slot;
+    const obv_code found = obv_ilog_find(&s->open.info, &pg->key, &slot, err);
+    if (found != OBV_E_NOT_FOUND) {
+        OBV_TRY(found);
+        OBV_TRY(compare_history(s, pg, &slot, err));
+        if (pg->failed)
+            return OBV_OK;
+    }
+    if (found == OBV_E_NOT_FOUND || slot.max_log_id < pg->next_log_id) {
+        if (position + 1 < s->ilog_count)
+            pg->ilog_id = s->ilogs[position + 1].id;
+        return OBV_OK;
+    }
+    if (slot.min_log_id > pg->next_log_id && pg->over_ilog != 0) {
+        obv_clog_pg_fail(
+            pg, OBV_E_CORRUPT, "log %llu: ilog file %u, which may name it, is damaged; file %u goes on with log %llu",
+            (unsigned long long)pg->next_log_id, pg->over_ilog, s->open.seen.id, (unsigned long long)slot.min_log_id);
+        return OBV_OK;
+    }
+    if (slot.min_log_id > pg->next_log_id) {
+        /* a replica that was rebuilt has no cursors of the logs it skipped, though copies may lie in its clog */
+        obv_clog_pg_fail(pg, OBV_E_LOG_GAP,
+                         "log %llu is missing: ilog file %u goes on with log %llu (replica rebuilt?)",
+                         (unsigned long long)pg->next_log_id, s->open.seen.id, (unsigned long long)slot.min_log_id);
+        return OBV_OK;
+    }
+    obv_ilog_cursor c;
+    size_t got = 0;
+    OBV_TRY(obv_ilog_cursors(s, &slot, pg->next_log_id, &c, 1, &got, err));
+    pg->over_ilog = 0;
+    pg->file_id = c.file_id;
+    pg->offset = c.offset;
+    return OBV_OK;
+}
+
 /*
  * Finds where next_log_id of the PGs lies that wait in the file at `position` (s->open); PGs whose logs end there move
  * on to the next file. *first is the least place of any of them.
@@ -108,33 +179,20 @@ static bool active(const obv_clog_source *s, const obv_clog_pg *pg)
 static obv_code peek(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, size_t position, obv_ilog_cursor *first,
                      bool *any, obv_err *err)
 {
-    const bool newest = position + 1 == s->ilog_count;
     *any = false;
     for (size_t i = 0; i < n; i++) {
         obv_clog_pg *pg = pgs[i];
         if (!active(s, pg) || obv_ilog_position(s, pg->ilog_id) != position)
             continue;
         if (pg->file_id == 0) {
-            obv_ilog_slot slot;
-            const obv_code found = obv_ilog_find(&s->open.info, &pg->key, &slot, err);
-            if (found != OBV_OK && found != OBV_E_NOT_FOUND)
-                return found;
-            if (found == OBV_E_NOT_FOUND || slot.max_log_id < pg->next_log_id) {
-                if (!newest)
-                    pg->ilog_id = s->ilogs[position + 1].id;
+            obv_err why = {0};
+            const obv_code looked = look_up(s, pg, position, &why);
+            if (obv_clog_is_damage(looked))
+                refuse_ilog(s, pg, &why);
+            else if (looked != OBV_OK)
+                return obv_fail(err, looked, why.sys, "%s", why.msg);
+            if (pg->file_id == 0)
                 continue;
-            }
-            if (slot.min_log_id > pg->next_log_id) {
-                obv_clog_pg_fail(pg, OBV_E_LOG_GAP, "log %llu is missing: ilog file %u goes on with log %llu",
-                                 (unsigned long long)pg->next_log_id, s->open.seen.id,
-                                 (unsigned long long)slot.min_log_id);
-                continue;
-            }
-            obv_ilog_cursor c;
-            size_t got = 0;
-            OBV_TRY(obv_ilog_cursors(s, &slot, pg->next_log_id, &c, 1, &got, err));
-            pg->file_id = c.file_id;
-            pg->offset = c.offset;
         }
         if (!*any || pg->file_id < first->file_id || (pg->file_id == first->file_id && pg->offset < first->offset))
             *first = (obv_ilog_cursor){.file_id = pg->file_id, .offset = pg->offset};
@@ -242,12 +300,17 @@ static obv_code prove(obv_clog_source *s, const obv_clog_pg *pg, const obv_clog_
 /* A log that could not be proven: gone for good, or to be tried again after the next refresh. */
 static void refuse(obv_clog_source *s, obv_clog_pg *pg, const obv_clog_want *w, const char *why)
 {
-    const bool gone = !w->bytes && (s->files.oldest == 0 || w->at.file_id < s->files.newest);
+    const bool gone = !w->bytes && w->lost != OBV_CLOG_UNREADABLE;
     pg->waits = s->refresh;
     pg->tries++;
-    if (gone)
-        obv_clog_pg_fail(pg, OBV_E_LOG_GAP, "log %llu was in clog file %u, which is gone or reused",
-                         (unsigned long long)w->log_id, w->at.file_id);
+    /* a newer file shows that its time is over; the newest one may be just coming */
+    if (gone && (w->at.file_id < s->files.newest || pg->tries >= MAX_TRIES))
+        obv_clog_pg_fail(pg, OBV_E_LOG_GAP, "log %llu was in clog file %u, which is %s; files %u to %u are there",
+                         (unsigned long long)w->log_id, w->at.file_id,
+                         w->lost == OBV_CLOG_REUSED        ? "being reused"
+                         : w->at.file_id < s->files.oldest ? "recycled"
+                                                           : "missing",
+                         s->files.oldest, s->files.newest);
     else if (pg->tries >= MAX_TRIES)
         obv_clog_pg_fail(pg, OBV_E_CORRUPT, "log %llu in clog file %u at %u: %.80s", (unsigned long long)w->log_id,
                          w->at.file_id, w->at.offset, why);
@@ -290,7 +353,7 @@ static void hand_out(obv_clog_source *s, obv_clog_pg *const *pgs, obv_clog_batch
         bool good = true;
         for (; i < s->want_count && s->wants[i].pg == index; i++) {
             const obv_clog_want *w = &s->wants[i];
-            obv_err why = {.code = OBV_E_CORRUPT, .msg = "file gone or reused"};
+            obv_err why = {.code = OBV_E_CORRUPT, .msg = "its file cannot be read"};
             if (!good)
                 continue;
             if (w->later) {
@@ -329,8 +392,41 @@ static obv_code collect(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, s
             continue;
         const obv_ilog_cursor next = {.file_id = pg->file_id, .offset = pg->offset, .size = 1};
         window probe = w;
-        if (takes(&probe, &next))
-            OBV_TRY(collect_pg(s, pg, (uint32_t)i, &w, err));
+        if (!takes(&probe, &next))
+            continue;
+        obv_err why = {0};
+        const size_t before = s->want_count;
+        const obv_code code = collect_pg(s, pg, (uint32_t)i, &w, &why);
+        if (obv_clog_is_damage(code) && s->want_count == before)
+            refuse_ilog(s, pg, &why);
+        else if (code != OBV_OK && !obv_clog_is_damage(code)) /* else what lies before the damage comes first */
+            return obv_fail(err, code, why.sys, "%s", why.msg);
+    }
+    return OBV_OK;
+}
+
+/* Sends the PGs that wait at a damaged ilog file to the next one. At the newest they stay: it is soon written anew. */
+static void pass_by(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, size_t position)
+{
+    for (size_t i = 0; i < n && position + 1 < s->ilog_count; i++) {
+        obv_clog_pg *pg = pgs[i];
+        if (!active(s, pg) || obv_ilog_position(s, pg->ilog_id) != position)
+            continue;
+        pg->over_ilog = s->ilogs[position].id;
+        pg->ilog_id = s->ilogs[position + 1].id;
+        pg->file_id = 0;
+    }
+}
+
+/* All is read. Not so if a damaged ilog file may name logs of a PG that no later file names. */
+static obv_code all_read(const obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, obv_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const obv_clog_pg *pg = pgs[i];
+        const uint32_t id = pg->over_ilog ? pg->over_ilog : s->bad_ilog;
+        if (!pg->failed && id != 0 && (pg->over_ilog != 0 || pg->ilog_id == id))
+            return obv_fail(err, OBV_E_CORRUPT, 0, "ilog file %u: %s", id,
+                            id == s->bad_ilog ? s->bad_why.msg : "damaged: logs it names are not found");
     }
     return OBV_OK;
 }
@@ -355,13 +451,17 @@ obv_code obv_clog_read(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, co
             const obv_code used = obv_ilog_use(s, position, err);
             if (used == OBV_E_NOT_FOUND)
                 return OBV_OK; /* purged since the listing: the next refresh sees it */
+            if (used == OBV_E_CORRUPT) {
+                pass_by(s, pgs, n, position);
+                continue;
+            }
             OBV_TRY(used);
             OBV_TRY(collect(s, pgs, n, position, err));
             if (s->want_count > 0)
                 break;
         }
         if (s->want_count == 0 || position >= s->ilog_count)
-            return OBV_OK;
+            return all_read(s, pgs, n, err);
         qsort(s->wants, s->want_count, sizeof *s->wants, by_place);
         OBV_TRY(obv_clog_fetch(s, c, err));
         qsort(s->wants, s->want_count, sizeof *s->wants, by_log);

@@ -5,6 +5,7 @@
  * bounded batch at a time, each byte once where the PGs' positions allow; a batch hands them out grouped by PG in log
  * order. Every entry is proven: header and data checksum, key, log id, submit time and the accumulated checksum that
  * the cursor states. A file that was reused under our hands is noticed (name, inode, first block) and never used.
+ * Damage stops the PGs whose logs it hits and no other: an entry, a clog file, a cursor, an ilog file.
  *
  * Thread rule: one thread per obv_clog_source.
  */
@@ -32,6 +33,8 @@ typedef struct obv_clog_pg {
     /* private */
     uint32_t ilog_id;         /* ilog file in which next_log_id lies or will lie; 0 = not located */
     uint32_t file_id, offset; /* of next_log_id in the clog; file_id 0 = not known */
+    bool anchored;            /* accum was compared with the cursor of next_log_id - 1, once since it was set */
+    uint32_t over_ilog;       /* damaged ilog file that was passed by: next_log_id may lie in it */
     uint32_t tries;           /* failed proofs of next_log_id */
     uint64_t waits;           /* refresh in which it failed: tried again after the next one */
 } obv_clog_pg;
@@ -62,8 +65,9 @@ OBV_CHECK obv_code obv_clog_refresh(obv_clog_source *s, bool *changed, obv_err *
 
 /**
  * Next batch over @p pgs as of the last refresh. count 0: all is read. PGs whose log is gone or damaged are marked
- * (failed) and left out; the others go on. Positions are advanced.
- * @return OBV_OK; OBV_E_IO and others when the folders themselves cannot be read
+ * (failed) and left out; the others go on. Positions are advanced. After an error, too, PGs may be marked.
+ * @return OBV_OK; OBV_E_CORRUPT: all is read but what a damaged ilog file may name, of PGs that no later one names;
+ *         OBV_E_IO and others when the folders themselves cannot be read
  */
 OBV_CHECK obv_code obv_clog_read(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, const obv_cancel *c,
                                  obv_clog_batch *out, obv_err *err);

@@ -73,10 +73,36 @@ static obv_code plan(obv_clog_source *s, size_t from, size_t to, int fd, size_t 
     return OBV_OK;
 }
 
-static void forget(obv_clog_source *s, size_t from, size_t to)
+static void forget(obv_clog_source *s, size_t from, size_t to, enum obv_clog_lost lost)
 {
-    for (size_t i = from; i < to; i++)
+    for (size_t i = from; i < to; i++) {
         s->wants[i].bytes = NULL;
+        s->wants[i].lost = lost;
+    }
+}
+
+/* What the disk does not give is lost to those whose logs lie there. Anything but that is an error of the source. */
+static obv_code forget_unread(obv_clog_source *s, size_t from, size_t to, const obv_read *reads, size_t n, obv_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const obv_read *r = &reads[i];
+        if (r->code == OBV_OK)
+            continue;
+        if (!obv_clog_is_damage(r->code))
+            return obv_fail(err, r->code, r->sys, "read clog file %u", s->wants[from].at.file_id);
+        for (size_t k = from; k < to; k++)
+            if (s->wants[k].at.offset >= r->off && s->wants[k].at.offset < r->off + r->len)
+                forget(s, k, k + 1, OBV_CLOG_UNREADABLE);
+    }
+    return OBV_OK;
+}
+
+/* Nothing was written yet behind the name: a new file, or the next life of an old one. */
+static bool is_fresh(int fd)
+{
+    _Alignas(PAGE) uint8_t page[PAGE];
+    const ssize_t n = pread(fd, page, sizeof page, 0);
+    return n == 0 || (n > 0 && obv_clog_mark_of(obv_span_of(page, (size_t)n)) == OBV_CLOG_MARK_FRESH);
 }
 
 static obv_code fetch_file(obv_clog_source *s, size_t from, size_t to, size_t *used, obv_read *reads, obv_err *err)
@@ -91,17 +117,20 @@ static obv_code fetch_file(obv_clog_source *s, size_t from, size_t to, size_t *u
     OBV_TRY(opened);
     life was;
     const obv_code alive = read_life(fd, &was, err);
-    if (alive == OBV_E_CORRUPT) /* a fresh page: reused and not written yet */
+    if (obv_clog_is_damage(alive)) {
+        forget(s, from, to, is_fresh(fd) ? OBV_CLOG_REUSED : OBV_CLOG_UNREADABLE);
         return OBV_OK;
+    }
     OBV_TRY(alive);
     size_t n = 0;
     OBV_TRY(plan(s, from, to, fd, used, reads, &n, err));
-    OBV_TRY(obv_uring_read(s->uring, reads, n, err));
+    if (obv_uring_read(s->uring, reads, n, err) != OBV_OK)
+        OBV_TRY(forget_unread(s, from, to, reads, n, err));
     for (size_t i = 0; i < n; i++)
         if (reads[i].got < reads[i].len)
             memset((uint8_t *)reads[i].buf + reads[i].got, 0, reads[i].len - reads[i].got);
     if (!lives_on(path, fd, &was))
-        forget(s, from, to);
+        forget(s, from, to, OBV_CLOG_REUSED);
     return OBV_OK;
 }
 
@@ -111,7 +140,7 @@ obv_code obv_clog_fetch(obv_clog_source *s, const obv_cancel *c, obv_err *err)
     OBV_AUTO(obv_freep) obv_read *reads = malloc(MAX_RANGES * sizeof *reads);
     if (!reads)
         return obv_fail(err, OBV_E_NOMEM, 0, "clog batch");
-    forget(s, 0, s->want_count);
+    forget(s, 0, s->want_count, OBV_CLOG_GONE);
     for (size_t i = 0; i < s->want_count;) {
         OBV_TRY(obv_cancel_check(c, "clog batch", err));
         size_t j = i + 1;

@@ -1,4 +1,6 @@
 /* clog_ilog.c - the ilog folder: listing, the file in use, where each PG's next log lies */
+#define OBV_LOG_MOD "clog"
+#include "base/log.h"
 #include "source/clog_priv.h"
 
 #include <dirent.h>
@@ -141,14 +143,9 @@ static obv_code read_exactly(int fd, void *buf, size_t len, uint64_t at, const c
     return OBV_OK;
 }
 
-obv_code obv_ilog_use(obv_clog_source *s, size_t position, obv_err *err)
+static obv_code open_ilog(obv_clog_source *s, size_t position, obv_err *err)
 {
-    obv_assert(position < s->ilog_count);
     const uint32_t id = s->ilogs[position].id;
-    if (s->open.fd >= 0 && same_file(&s->open.seen, &s->ilogs[position]))
-        return OBV_OK;
-    obv_ilog_drop(s);
-
     char path[4200];
     (void)snprintf(path, sizeof path, "%s/%u", s->ilog_dir, id);
     s->open.fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -182,6 +179,33 @@ obv_code obv_ilog_use(obv_clog_source *s, size_t position, obv_err *err)
     return OBV_OK;
 }
 
+obv_code obv_ilog_use(obv_clog_source *s, size_t position, obv_err *err)
+{
+    obv_assert(position < s->ilog_count);
+    obv_ilog_seen *seen = &s->ilogs[position];
+    if (seen->bad)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "ilog file %u", seen->id);
+    if (s->open.fd >= 0 && same_file(&s->open.seen, seen))
+        return OBV_OK;
+    obv_ilog_drop(s);
+    obv_err why = {0};
+    const obv_code code = open_ilog(s, position, &why);
+    if (code == OBV_OK && s->bad_ilog == seen->id)
+        s->bad_ilog = 0; /* it was written anew */
+    if (!obv_clog_is_damage(code)) {
+        if (code != OBV_OK && err)
+            *err = why;
+        return code;
+    }
+    seen->bad = true;
+    s->bad_ilog = seen->id;
+    s->bad_why = why;
+    OBV_WARN_EVERY(30, "ilog file %u: %s", seen->id, why.msg);
+    if (err)
+        *err = why;
+    return OBV_E_CORRUPT;
+}
+
 obv_code obv_ilog_locate(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, obv_err *err)
 {
     size_t left = 0;
@@ -195,24 +219,38 @@ obv_code obv_ilog_locate(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, 
         const obv_code code = obv_ilog_use(s, p, err);
         if (code == OBV_E_NOT_FOUND)
             break; /* purged since the listing, and so are all older ones */
-        OBV_TRY(code);
+        if (code != OBV_E_CORRUPT)
+            OBV_TRY(code);
         for (size_t i = 0; i < n; i++) {
             obv_clog_pg *pg = pgs[i];
             obv_ilog_slot slot;
             if (pg->ilog_id != 0 || pg->failed)
                 continue;
+            if (code == OBV_E_CORRUPT) {
+                pg->over_ilog = s->ilogs[p].id;
+                continue;
+            }
             const obv_code found = obv_ilog_find(&s->open.info, &pg->key, &slot, err);
             if (found == OBV_E_NOT_FOUND)
                 continue;
+            if (obv_clog_is_damage(found)) {
+                pg->waits = 0;
+                pg->ilog_id = s->open.seen.id; /* looked at again, and said, where the file is read */
+                left--;
+                continue;
+            }
             OBV_TRY(found);
             if (slot.min_log_id > pg->next_log_id) {
                 pg->waits = slot.min_log_id;
                 continue;
             }
             /* next_log_id is here, or it follows what is here */
+            pg->waits = 0;
             pg->ilog_id = s->open.seen.id;
             if (slot.max_log_id + 1 < pg->next_log_id)
                 pg->ilog_id = s->ilogs[s->ilog_count - 1].id;
+            else
+                pg->over_ilog = 0;
             left--;
         }
     }
@@ -222,8 +260,13 @@ obv_code obv_ilog_locate(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, 
             continue;
         const uint64_t lowest = pg->waits;
         pg->waits = 0;
-        if (lowest != 0)
-            obv_clog_pg_fail(pg, OBV_E_LOG_GAP, "the index of committed logs begins at log %llu, log %llu is needed",
+        if (lowest != 0 && pg->over_ilog != 0)
+            obv_clog_pg_fail(pg, OBV_E_CORRUPT,
+                             "log %llu: ilog file %u, which may name it, is damaged; later ones begin at log %llu",
+                             (unsigned long long)pg->next_log_id, pg->over_ilog, (unsigned long long)lowest);
+        else if (lowest != 0)
+            obv_clog_pg_fail(pg, OBV_E_LOG_GAP,
+                             "the index of committed logs here begins at log %llu, log %llu is needed",
                              (unsigned long long)lowest, (unsigned long long)pg->next_log_id);
         else if (s->ilog_count > 0)
             pg->ilog_id = s->ilogs[s->ilog_count - 1].id; /* nothing of it is committed yet */
@@ -241,8 +284,11 @@ obv_code obv_ilog_cursors(obv_clog_source *s, const obv_ilog_slot *slot, uint64_
         n = CURSORS_PER_READ;
     OBV_TRY(
         read_exactly(s->open.fd, bytes, n * OBV_ILOG_CURSOR, obv_ilog_cursor_at(slot, log_id), "ilog cursors", err));
-    for (size_t i = 0; i < n; i++)
-        OBV_TRY(obv_ilog_cursor_parse(obv_span_of(bytes + i * OBV_ILOG_CURSOR, OBV_ILOG_CURSOR), &out[i], err));
-    *got = n;
+    for (*got = 0; *got < n; (*got)++) {
+        const obv_span one = obv_span_of(bytes + *got * OBV_ILOG_CURSOR, OBV_ILOG_CURSOR);
+        const obv_code code = obv_ilog_cursor_parse(one, &out[*got], *got == 0 ? err : NULL);
+        if (code != OBV_OK)
+            return *got == 0 ? code : OBV_OK;
+    }
     return OBV_OK;
 }

@@ -15,6 +15,7 @@ typedef struct obv_ilog_seen {
     ino_t inode;
     uint64_t size;
     int64_t mtime_ns;
+    bool bad; /* could not be used since the listing */
 } obv_ilog_seen;
 
 /* An ilog file held open with its info block in memory. */
@@ -26,13 +27,21 @@ typedef struct obv_ilog_file {
     uint8_t *bytes; /* of the info block */
 } obv_ilog_file;
 
+/* Why a log's bytes are not there. */
+enum obv_clog_lost {
+    OBV_CLOG_GONE,       /* no such file */
+    OBV_CLOG_REUSED,     /* the file has begun another life */
+    OBV_CLOG_UNREADABLE, /* the disk does not give it, or its first block is damaged */
+};
+
 /* One log of the batch under construction. */
 typedef struct obv_clog_want {
     uint32_t pg;
     uint64_t log_id;
     obv_ilog_cursor at;
-    const uint8_t *bytes; /* NULL: its file is gone or was reused */
-    bool later;           /* no room to unpack it in this batch */
+    const uint8_t *bytes; /* NULL: see lost */
+    enum obv_clog_lost lost;
+    bool later; /* no room to unpack it in this batch */
 } obv_clog_want;
 
 struct obv_clog_source {
@@ -44,6 +53,8 @@ struct obv_clog_source {
     obv_ilog_seen *ilogs; /* ascending */
     size_t ilog_count, ilog_cap;
     obv_ilog_file open;
+    uint32_t bad_ilog; /* the last ilog file that could not be used, until it can; 0 = none */
+    obv_err bad_why;
 
     obv_clog_want *wants;
     size_t want_count, want_cap;
@@ -59,17 +70,22 @@ struct obv_clog_source {
 OBV_CHECK obv_code obv_clog_list(obv_clog_source *s, bool *changed, obv_err *err);
 /** Position in s->ilogs of the first file with an id >= @p id; ilog_count if none. */
 size_t obv_ilog_position(const obv_clog_source *s, uint32_t id);
-/** Makes s->open the file at @p position. OBV_E_NOT_FOUND: it vanished since the listing. */
+/**
+ * Makes s->open the file at @p position. OBV_E_NOT_FOUND: it vanished since the listing; OBV_E_CORRUPT: its content
+ * cannot be used (s->bad_why).
+ */
 OBV_CHECK obv_code obv_ilog_use(obv_clog_source *s, size_t position, obv_err *err);
 void obv_ilog_drop(obv_clog_source *s);
 /** Gives every PG without one its ilog_id, going down from the newest file; marks PGs whose log is gone. */
 OBV_CHECK obv_code obv_ilog_locate(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, obv_err *err);
-/** Reads cursors of s->open: at most @p max from @p log_id on, within the slot. */
+/** Damage of what was read, or a disk that does not give it: a matter of the PGs it hits, not of the source. */
+static inline bool obv_clog_is_damage(obv_code c) { return c == OBV_E_CORRUPT || c == OBV_E_IO; }
+/** Reads cursors of s->open: at most @p max from @p log_id on, within the slot, up to the first damaged one. */
 OBV_CHECK obv_code obv_ilog_cursors(obv_clog_source *s, const obv_ilog_slot *slot, uint64_t log_id,
                                     obv_ilog_cursor *out, size_t max, size_t *got, obv_err *err);
 
 /* ---- clog_fetch.c */
-/** Reads the bytes of all wants, sorted by place; those of a file that is gone or reused stay without bytes. */
+/** Reads the bytes of all wants, sorted by place; those that cannot be had stay without bytes. */
 OBV_CHECK obv_code obv_clog_fetch(obv_clog_source *s, const obv_cancel *c, obv_err *err);
 
 /** Marks a PG as failed, with the reason. */
