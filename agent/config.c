@@ -45,6 +45,7 @@ static const obv_config_field CONF[] = {
     OBV_CONFIG_U32("pool_mib", obv_agent_config, pool_mib, 256, 32, 65536, "memory for data on its way; the process stays below this + 128 MiB"),
     OBV_CONFIG_U32("workers", obv_agent_config, workers, 2, 1, 64, "PGs copied at once"),
     OBV_CONFIG_U32("batches", obv_agent_config, batches, 2, 1, 8, "batches of PGs at work at once"),
+    OBV_CONFIG_STR("commit_proof", obv_agent_config, commit_proof, 0, "ilog", "what proves that a log is committed: ilog, the OBServer's own index of committed logs (10 to 20 s later); fast, for PGs led on this host, what the leader says"),
     OBV_CONFIG_SECTION("observer", obv_agent_config, observer, OBSERVER, "the OBServer on this host"),
     OBV_CONFIG_SECTION("cluster", obv_agent_config, cluster, CLUSTER, "the cluster it belongs to"),
     OBV_CONFIG_SECTION("repository", obv_agent_config, repository, REPOSITORY, "the destination"),
@@ -58,6 +59,8 @@ static obv_code check_values(const char *path, const obv_agent_config *c, obv_er
     obv_log_level level;
     if (obv_log_level_parse(c->log_level, &level, err) != OBV_OK)
         return obv_wrap(err, "%s: log_level", path);
+    if (strcmp(c->commit_proof, "ilog") != 0 && strcmp(c->commit_proof, "fast") != 0)
+        return obv_fail(err, OBV_E_CONFIG, 0, "%s: commit_proof \"%s\" is neither ilog nor fast", path, c->commit_proof);
     if (inet_pton(AF_INET, c->observer.ip, &ip) != 1)
         return obv_fail(err, OBV_E_CONFIG, 0, "%s: observer.ip \"%s\" is no IPv4 address", path, c->observer.ip);
     if (!strrchr(c->coordinator, ':'))

@@ -35,6 +35,7 @@ typedef struct obv_agent_config {
     char *state_dir;
     char *log_level;
     uint32_t pool_mib, workers, batches;
+    char *commit_proof; /* "ilog" or "fast" */
     struct obv_agent_observer observer;
     struct obv_agent_cluster cluster;
     struct obv_agent_repository repository;

@@ -74,7 +74,8 @@ static obv_code start_archive(struct obv_sync *s, obv_err *err)
                                     .sql_port = (uint16_t)o->sql_port,
                                     .user = o->user,
                                     .password_file = o->password_file,
-                                    .workers = s->c.cfg->workers};
+                                    .workers = s->c.cfg->workers,
+                                    .fast_proof = strcmp(s->c.cfg->commit_proof, "fast") == 0};
     return obv_archive_start(&cfg, &s->archive, err);
 }
 

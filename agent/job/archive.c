@@ -26,7 +26,9 @@ static obv_code start_threads(obv_archive *a, obv_err *err)
 {
     a->loop_runs = pthread_create(&a->loop, NULL, obv_archive_loop, a) == 0;
     a->sampler_runs = a->loop_runs && pthread_create(&a->sampler, NULL, obv_archive_sampler, a) == 0;
-    return a->sampler_runs ? OBV_OK : obv_fail(err, OBV_E_NOMEM, 0, "archive job: no thread");
+    const bool fast = a->cfg.fast_proof && a->hooks.poll;
+    a->poller_runs = fast && a->sampler_runs && pthread_create(&a->poller, NULL, obv_archive_poller, a) == 0;
+    return a->sampler_runs && a->poller_runs == fast ? OBV_OK : obv_fail(err, OBV_E_NOMEM, 0, "archive job: no thread");
 }
 
 obv_code obv_archive_start_with(const obv_archive_config *cfg, const obv_archive_hooks *hooks, obv_archive **out,
@@ -85,6 +87,8 @@ void obv_archive_end(obv_archive *a)
         (void)pthread_join(a->loop, NULL);
     if (a->sampler_runs)
         (void)pthread_join(a->sampler, NULL);
+    if (a->poller_runs)
+        (void)pthread_join(a->poller, NULL);
     if (a->hooks.close)
         a->hooks.close(a->hooks.ctx);
     obv_clog_close(a->clog);
@@ -94,6 +98,7 @@ void obv_archive_end(obv_archive *a)
     free(a->pgs);
     free(a->incoming.pgs);
     free(a->pending.pgs);
+    free(a->polled.rows);
     for (size_t i = 0; i < OBV_ARCHIVE_WORKERS_MAX; i++) {
         obv_buf_fini(&a->workers[i].raw);
         obv_buf_fini(&a->workers[i].payload);

@@ -29,6 +29,7 @@ typedef struct obv_archive_config {
     uint16_t rpc_port, sql_port;
     const char *user, *password_file; /* sys tenant, SELECT only */
     uint32_t sample_ms;               /* 0 = 2,000 */
+    bool fast_proof;                  /* logs of PGs led here are taken before their cursors come (archive_fast.c) */
     uint32_t workers;                 /* threads that append and sync; 0 = 4 */
     size_t batch_bytes;               /* 0 = 16 MiB */
 } obv_archive_config;

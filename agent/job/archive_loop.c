@@ -382,7 +382,8 @@ static obv_code follow(obv_archive *a, obv_archive_pg **pgs, obv_clog_pg **pos, 
     *more = false;
     OBV_TRY(open_clog(a, err));
     OBV_TRY(obv_clog_refresh(a->clog, &changed, err));
-    if (a->caught_up && !changed)
+    const bool sure = obv_archive_fast(a, pgs, pos, followers(a, pgs, pos));
+    if (a->caught_up && !changed && !sure)
         return OBV_OK;
     a->caught_up = false;
     for (uint64_t bytes = 0; bytes < CYCLE_BYTES && obv_mono_ns() < until_ns;) {

@@ -8,7 +8,8 @@
  * archive_piece.c   piece mode: in which piece a PG is, and its step to the next one
  * archive_sample.c  checkpoints out of samples; the sampling thread
  * archive_far.c     samples of PGs that are led elsewhere
- * archive_sql.c     samples of OBServers
+ * archive_fast.c    what the local OBServer says of the PGs it leads: commits before the ilog has them
+ * archive_sql.c     samples and polls of OBServers
  * archive_gap.c     how far recycling is from log that is needed
  *
  * Locks: `mu` guards what is marked so. Everything else of a PG belongs to the job's thread, which lends a PG to one of
@@ -58,6 +59,21 @@ typedef struct obv_archive_sampled {
     size_t server_count;
 } obv_archive_sampled;
 
+/* What the local OBServer says of its replica of a PG: one row of a poll. */
+typedef struct obv_archive_window {
+    uint64_t table_id;
+    int64_t partition_id;
+    int64_t leader_epoch; /* read before the rest */
+    uint64_t start_id;    /* of the sliding window: smaller ids have left it */
+    bool leader, need_rebuild, has_stat;
+} obv_archive_window;
+
+typedef struct obv_archive_polled {
+    obv_archive_window *rows; /* sorted by table, partition; malloc'ed */
+    size_t count;
+    bool one_phase_commit;
+} obv_archive_polled;
+
 typedef struct obv_archive_hooks {
     void *ctx;
     obv_code (*origin)(void *ctx, const obv_pg_key *pg, const obv_cancel *c, obv_archive_origin *out, obv_err *err);
@@ -65,6 +81,8 @@ typedef struct obv_archive_hooks {
     obv_code (*sample)(void *ctx, const obv_cancel *c, obv_archive_sampled *out, obv_err *err);
     /** The same of another server, asked there: "ip:rpc port". NULL: that cannot be done. */
     obv_code (*sample_at)(void *ctx, const char *server, const obv_cancel *c, obv_archive_sampled *out, obv_err *err);
+    /** Epochs first, then windows. Called by a thread of its own. NULL: no fast proof. */
+    obv_code (*poll)(void *ctx, const obv_cancel *c, obv_archive_polled *out, obv_err *err);
     void (*close)(void *ctx);
 } obv_archive_hooks;
 
@@ -117,6 +135,12 @@ typedef struct obv_archive_pg {
     int64_t piece_date;
     obv_archive_media media;
     obv_clog_pg pos;
+    /* Fast proof: the leadership of this host as polled without a break, epoch 0 = none; start_id at its first poll and
+     * at the last one. */
+    struct {
+        int64_t epoch;
+        uint64_t from, start_id;
+    } led;
     bool dirty;
     bool adrift;        /* a step failed half-way: media says nothing reliable until it is read again */
     uint32_t synced_at; /* length of media.data_file up to which it is durable */
@@ -187,8 +211,8 @@ struct obv_archive {
     char *texts[4]; /* copies of the config's strings */
     obv_archive_hooks hooks;
     obv_cancel *cancel;
-    pthread_t loop, sampler;
-    bool loop_runs, sampler_runs;
+    pthread_t loop, sampler, poller;
+    bool loop_runs, sampler_runs, poller_runs;
     pthread_mutex_t mu;
     pthread_cond_t wake;
 
@@ -205,6 +229,11 @@ struct obv_archive {
     obv_gap_meter gap;
     size_t far_next;    /* the sampler's own: server that is asked first */
     int64_t sampled_at; /* wall us at the beginning of the last good sampling */
+
+    /* the loop asks, the poller answers */
+    uint64_t poll_wanted, poll_done;
+    obv_archive_polled polled;
+    obv_code poll_code;
 
     /* the loop's own */
     bool has_place, stop;
@@ -287,6 +316,12 @@ uint64_t obv_archive_needed_file(obv_archive *a, uint32_t newest);
 /* ---- archive_far.c; for the sampler */
 /** Samples, where they are led, PGs that the local server does not lead. @p local: its own sampling, just taken. */
 void obv_archive_sample_far(obv_archive *a, const obv_archive_sampled *local, int64_t *last_ns);
+
+/* ---- archive_fast.c */
+void *obv_archive_poller(void *archive);
+/** Scans the tail and polls; tells the PGs' positions what is surely committed. @return whether any may go on by that
+ */
+bool obv_archive_fast(obv_archive *a, obv_archive_pg *const *pgs, obv_clog_pg *const *pos, size_t n);
 
 /* ---- archive_sample.c; mu is held */
 void obv_archive_add_sample(obv_archive_pg *pg, const obv_archive_sample *s);

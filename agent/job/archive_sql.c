@@ -1,4 +1,5 @@
-/* archive_sql.c - the job on a real OBServer: samples by three queries for all its PGs (docs/sql.md, "Agent") */
+/* archive_sql.c - the job on a real OBServer: samples and polls by a few queries for all its PGs (docs/sql.md, "Agent")
+ */
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/mysql.h"
@@ -9,6 +10,7 @@
 
 #define MAX_ROWS (256u << 10) /* of one table */
 #define SETTINGS_EVERY_NS (60 * OBV_NS_PER_S)
+#define POLL_MS 2000u /* time-out of a statement of a poll */
 
 /* A connection to one server, and which server that is. */
 typedef struct place {
@@ -18,7 +20,8 @@ typedef struct place {
 } place;
 
 typedef struct sql {
-    place local, far; /* far: the last other one that was asked */
+    place local, far; /* the sampler's; far: the last other one that was asked */
+    place polled;     /* the poller's: the local server again */
     char user[256], password_file[1024];
     uint16_t sql_port;
     obv_source *observer;
@@ -135,7 +138,7 @@ static obv_code setting_row(void *ctx, const obv_mysql_row *row, obv_err *err)
 {
     char value[16];
     OBV_TRY(obv_mysql_text(row, 0, value, sizeof value, err));
-    ((sql *)ctx)->one_phase_commit = strcasecmp(value, "True") == 0 || strcmp(value, "1") == 0;
+    *(bool *)ctx = strcasecmp(value, "True") == 0 || strcmp(value, "1") == 0;
     return OBV_OK;
 }
 
@@ -170,7 +173,7 @@ static obv_code gather_local(sql *s, obv_archive_sampled *out, obv_err *err)
         query(&s->local, "user_clog_min_using_file_id", "__all_virtual_server_clog_stat", "", 1, file_row, out, err));
     if (s->settings_at_ns == 0 || obv_mono_ns() - s->settings_at_ns > SETTINGS_EVERY_NS) {
         OBV_TRY(query(&s->local, "value", "__all_virtual_sys_parameter_stat", " AND name = 'enable_one_phase_commit'",
-                      1, setting_row, s, err));
+                      1, setting_row, &s->one_phase_commit, err));
         s->settings_at_ns = obv_mono_ns();
     }
     return OBV_OK;
@@ -226,6 +229,101 @@ static obv_code sample_at(void *ctx, const char *server, const obv_cancel *c, ob
     return sample_of(s, &s->far, out, err);
 }
 
+/* ---- polls of the sliding windows */
+
+typedef struct windows {
+    obv_archive_window *v;
+    size_t count, cap;
+} windows;
+
+static int by_window(const void *a, const void *b)
+{
+    const obv_archive_window *x = a, *y = b;
+    return obv_archive_order(x->table_id, x->partition_id, y->table_id, y->partition_id);
+}
+
+static obv_code window_key(const obv_mysql_row *row, obv_archive_window *out, obv_err *err)
+{
+    OBV_TRY(obv_mysql_u64(row, 0, &out->table_id, err));
+    return obv_mysql_i64(row, 1, &out->partition_id, err);
+}
+
+static obv_code window_epoch_row(void *ctx, const obv_mysql_row *row, obv_err *err)
+{
+    windows *w = ctx;
+    if (w->count == w->cap) {
+        const size_t cap = w->cap ? w->cap * 2 : 1024;
+        obv_archive_window *grown = realloc(w->v, cap * sizeof *grown);
+        if (!grown)
+            return obv_fail(err, OBV_E_NOMEM, 0, "rows of the OBServer");
+        w->v = grown;
+        w->cap = cap;
+    }
+    obv_archive_window *to = &w->v[w->count];
+    *to = (obv_archive_window){0};
+    OBV_TRY(window_key(row, to, err));
+    OBV_TRY(obv_mysql_i64(row, 2, &to->leader_epoch, err));
+    w->count++;
+    return OBV_OK;
+}
+
+static obv_code window_stat_row(void *ctx, const obv_mysql_row *row, obv_err *err)
+{
+    const windows *w = ctx;
+    obv_archive_window key = {0};
+    char role[32];
+    int64_t need_rebuild = 0;
+    OBV_TRY(window_key(row, &key, err));
+    obv_archive_window *to = w->count ? bsearch(&key, w->v, w->count, sizeof *w->v, by_window) : NULL;
+    if (!to)
+        return OBV_OK;
+    OBV_TRY(obv_mysql_text(row, 2, role, sizeof role, err));
+    OBV_TRY(obv_mysql_u64(row, 3, &to->start_id, err));
+    OBV_TRY(obv_mysql_i64(row, 4, &need_rebuild, err));
+    to->leader = strcmp(role, "LEADER") == 0;
+    to->need_rebuild = need_rebuild != 0;
+    to->has_stat = true;
+    return OBV_OK;
+}
+
+/* The order matters: epochs, then windows. */
+static obv_code gather_windows(const sql *s, windows *w, bool *one_phase, obv_err *err)
+{
+    OBV_TRY(query(&s->polled, "table_id, partition_idx, leader_epoch", "__all_virtual_election_info", "", 3,
+                  window_epoch_row, w, err));
+    if (w->count > 1)
+        qsort(w->v, w->count, sizeof *w->v, by_window);
+    OBV_TRY(query(&s->polled, "table_id, partition_idx, role, start_id, is_need_rebuild", "__all_virtual_clog_stat", "",
+                  5, window_stat_row, w, err));
+    return query(&s->polled, "value", "__all_virtual_sys_parameter_stat", " AND name = 'enable_one_phase_commit'", 1,
+                 setting_row, one_phase, err);
+}
+
+static obv_code poll(void *ctx, const obv_cancel *c, obv_archive_polled *out, obv_err *err)
+{
+    sql *s = ctx;
+    OBV_TRY(obv_cancel_check(c, "poll", err));
+    if (!s->polled.db) {
+        const obv_mysql_config cfg = {.host = s->polled.ip,
+                                      .port = s->sql_port,
+                                      .user = s->user,
+                                      .password_file = s->password_file,
+                                      .query_timeout_ms = POLL_MS};
+        OBV_TRY(obv_mysql_open(&cfg, &s->polled.db, err));
+    }
+    windows w = {0};
+    bool one_phase = true; /* unless the server says no */
+    const obv_code code = gather_windows(s, &w, &one_phase, err);
+    if (code != OBV_OK) {
+        free(w.v);
+        obv_mysql_drop(&s->polled.db);
+        s->polled.db = NULL;
+        return code;
+    }
+    *out = (obv_archive_polled){.rows = w.v, .count = w.count, .one_phase_commit = one_phase};
+    return OBV_OK;
+}
+
 static obv_code origin(void *ctx, const obv_pg_key *pg, const obv_cancel *c, obv_archive_origin *out, obv_err *err)
 {
     const sql *s = ctx;
@@ -253,6 +351,7 @@ static void close_sql(void *ctx)
     sql *s = ctx;
     obv_mysql_drop(&s->local.db);
     obv_mysql_drop(&s->far.db);
+    obv_mysql_drop(&s->polled.db);
     free(s);
 }
 
@@ -274,8 +373,9 @@ static obv_code sql_hooks(const obv_archive_config *cfg, obv_archive_hooks *out,
         free(s);
         return obv_fail(err, OBV_E_CONFIG, 0, "the local OBServer's address \"%s\" or its account", cfg->ip);
     }
-    *out =
-        (obv_archive_hooks){.ctx = s, .origin = origin, .sample = sample, .sample_at = sample_at, .close = close_sql};
+    s->polled = s->local;
+    *out = (obv_archive_hooks){
+        .ctx = s, .origin = origin, .sample = sample, .sample_at = sample_at, .poll = poll, .close = close_sql};
     return OBV_OK;
 }
 

@@ -21,6 +21,15 @@ void obv_clog_pg_set(obv_clog_pg *pg, const obv_pg_key *key, uint64_t next_log_i
     *pg = (obv_clog_pg){.key = *key, .next_log_id = next_log_id, .accum = accum};
 }
 
+void obv_clog_pg_sure(obv_clog_pg *pg, bool watched, uint64_t from, uint64_t below)
+{
+    if (!watched || !pg->watched)
+        pg->watched_since = 0;
+    pg->watched = watched;
+    pg->sure_from = from;
+    pg->sure_below = below;
+}
+
 void obv_clog_pg_fail(obv_clog_pg *pg, obv_code code, const char *fmt, ...)
 {
     va_list ap;
@@ -77,6 +86,7 @@ void obv_clog_close(obv_clog_source *s)
     if (!s)
         return;
     obv_ilog_drop(s);
+    obv_clog_tail_fini(s);
     obv_uring_free(s->uring);
     obv_buf_fini(&s->unpacked);
     free(s->data);
@@ -207,6 +217,14 @@ typedef struct window {
     size_t elsewhere;
 } window;
 
+static window window_at(const obv_clog_source *s, const obv_ilog_cursor *first)
+{
+    window w = {
+        .file_id = first->file_id, .start = first->offset & ~(OBV_DIRECT_ALIGN - 1), .elsewhere = s->batch_bytes};
+    w.end = w.start + (uint32_t)(s->batch_bytes < OBV_CLOG_FILE_BYTES ? s->batch_bytes : OBV_CLOG_FILE_BYTES);
+    return w;
+}
+
 static bool takes(window *w, const obv_ilog_cursor *c)
 {
     if (c->file_id == w->file_id && c->offset >= w->start)
@@ -281,15 +299,16 @@ static obv_code prove(obv_clog_source *s, const obv_clog_pg *pg, const obv_clog_
     obv_clog_entry e;
     OBV_TRY(obv_clog_entry_parse(bytes, &e, err));
     if (!obv_pg_key_equal(&e.pg, &pg->key) || e.log_id != w->log_id || obv_clog_type_is_local(e.type))
-        return obv_fail(err, OBV_E_CORRUPT, 0, "the cursor of log %llu leads to log %llu of table %llu",
-                        (unsigned long long)w->log_id, (unsigned long long)e.log_id, (unsigned long long)e.pg.table_id);
+        return obv_fail(err, OBV_E_CORRUPT, 0, "the %s of log %llu leads to log %llu of table %llu",
+                        w->of_tail ? "copy" : "cursor", (unsigned long long)w->log_id, (unsigned long long)e.log_id,
+                        (unsigned long long)e.pg.table_id);
     if (bytes.len != OBV_CLOG_ENTRY_HEADER + (size_t)e.data_len || e.submit_ts != w->at.submit_ts)
         return obv_fail(err, OBV_E_CORRUPT, 0, "log %llu: length %zu or time %lld differ from the cursor",
                         (unsigned long long)w->log_id, bytes.len, (long long)e.submit_ts);
     OBV_TRY(obv_clog_entry_check_data(
         &e, obv_span_of(bytes.p + OBV_CLOG_ENTRY_HEADER, bytes.len - OBV_CLOG_ENTRY_HEADER), err));
     const int64_t accum = obv_clog_accum(pg->accum, e.data_checksum);
-    if (accum != w->at.accum)
+    if (!w->of_tail && accum != w->at.accum)
         return obv_fail(err, OBV_E_CORRUPT, 0, "log %llu: accumulated checksum %llx, the cursor says %llx",
                         (unsigned long long)w->log_id, (unsigned long long)accum, (unsigned long long)w->at.accum);
     e.batch_committed = w->at.batch_committed;
@@ -300,6 +319,10 @@ static obv_code prove(obv_clog_source *s, const obv_clog_pg *pg, const obv_clog_
 /* A log that could not be proven: gone for good, or to be tried again after the next refresh. */
 static void refuse(obv_clog_source *s, obv_clog_pg *pg, const obv_clog_want *w, const char *why)
 {
+    if (w->of_tail) { /* its cursor will come */
+        obv_clog_tail_forget(s, &pg->key, w->log_id);
+        return;
+    }
     const bool gone = !w->bytes && w->lost != OBV_CLOG_UNREADABLE;
     pg->waits = s->refresh;
     pg->tries++;
@@ -351,6 +374,7 @@ static void hand_out(obv_clog_source *s, obv_clog_pg *const *pgs, obv_clog_batch
         const uint32_t index = s->wants[i].pg;
         obv_clog_pg *pg = pgs[index];
         bool good = true;
+        uint64_t unaudited = 0;
         for (; i < s->want_count && s->wants[i].pg == index; i++) {
             const obv_clog_want *w = &s->wants[i];
             obv_err why = {.code = OBV_E_CORRUPT, .msg = "its file cannot be read"};
@@ -365,13 +389,22 @@ static void hand_out(obv_clog_source *s, obv_clog_pg *const *pgs, obv_clog_batch
                 refuse(s, pg, w, why.msg);
                 continue;
             }
+            pg->accum = s->logs[out->count].accum;
             out->bytes += s->logs[out->count].bytes.len;
             out->count++;
-            pg->accum = w->at.accum;
             pg->next_log_id++;
             pg->tries = 0;
+            obv_clog_tail_forget(s, &pg->key, w->log_id);
+            if (w->of_tail)
+                unaudited = w->log_id;
         }
         pg->file_id = 0; /* looked up again */
+        /* one comparison at a time: the accumulated checksum covers every log before */
+        if (unaudited != 0 && pg->audit_log_id == 0) {
+            pg->audit_log_id = unaudited;
+            pg->audit_accum = pg->accum;
+            pg->audit_ilog = s->files.newest_ilog;
+        }
     }
 }
 
@@ -384,8 +417,7 @@ static obv_code collect(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, s
     OBV_TRY(peek(s, pgs, n, position, &first, &any, err));
     if (!any)
         return OBV_OK;
-    window w = {.file_id = first.file_id, .start = first.offset & ~(OBV_DIRECT_ALIGN - 1), .elsewhere = s->batch_bytes};
-    w.end = w.start + (uint32_t)(s->batch_bytes < OBV_CLOG_FILE_BYTES ? s->batch_bytes : OBV_CLOG_FILE_BYTES);
+    window w = window_at(s, &first);
     for (size_t i = 0; i < n; i++) {
         obv_clog_pg *pg = pgs[i];
         if (!active(s, pg) || pg->file_id == 0 || obv_ilog_position(s, pg->ilog_id) != position)
@@ -431,10 +463,39 @@ static obv_code all_read(const obv_clog_source *s, obv_clog_pg *const *pgs, size
     return OBV_OK;
 }
 
+static bool next_of_tail(const obv_clog_source *s, const obv_clog_pg *pg, uint64_t log_id, obv_ilog_cursor *out)
+{
+    return log_id >= pg->sure_from && log_id < pg->sure_below && obv_clog_tail_find(s, pg, log_id, out);
+}
+
+/* One batch out of the live tail: logs that are known to be committed and have no cursor yet. */
+static void collect_tail(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n)
+{
+    obv_ilog_cursor first = {0}, at;
+    s->want_count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (pgs[i]->watched && !pgs[i]->failed && next_of_tail(s, pgs[i], pgs[i]->next_log_id, &at) &&
+            (first.file_id == 0 || at.file_id < first.file_id ||
+             (at.file_id == first.file_id && at.offset < first.offset)))
+            first = at;
+    if (first.file_id == 0)
+        return;
+    window w = window_at(s, &first);
+    for (size_t i = 0; i < n; i++) {
+        const obv_clog_pg *pg = pgs[i];
+        if (!pg->watched || pg->failed)
+            continue;
+        for (uint64_t log = pg->next_log_id;
+             s->want_count < s->want_cap && next_of_tail(s, pg, log, &at) && takes(&w, &at); log++)
+            s->wants[s->want_count++] = (obv_clog_want){.pg = (uint32_t)i, .log_id = log, .at = at, .of_tail = true};
+    }
+}
+
 obv_code obv_clog_read(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, const obv_cancel *c, obv_clog_batch *out,
                        obv_err *err)
 {
     *out = (obv_clog_batch){.logs = s->logs};
+    OBV_TRY(obv_clog_audit(s, pgs, n, err));
     OBV_TRY(obv_ilog_locate(s, pgs, n, err));
     for (;;) {
         OBV_TRY(obv_cancel_check(c, "clog", err));
@@ -460,7 +521,9 @@ obv_code obv_clog_read(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, co
             if (s->want_count > 0)
                 break;
         }
-        if (s->want_count == 0 || position >= s->ilog_count)
+        if (position >= s->ilog_count)
+            collect_tail(s, pgs, n);
+        if (s->want_count == 0)
             return all_read(s, pgs, n, err);
         qsort(s->wants, s->want_count, sizeof *s->wants, by_place);
         OBV_TRY(obv_clog_fetch(s, c, err));

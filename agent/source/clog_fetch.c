@@ -13,13 +13,7 @@
 #define READ_MAX (2u << 20)
 #define MAX_RANGES 4096u
 
-/* Identity of a clog file's present life. */
-typedef struct life {
-    ino_t inode;
-    int64_t first_block; /* timestamp of the block at offset 0 */
-} life;
-
-static obv_code read_life(int fd, life *out, obv_err *err)
+obv_code obv_clog_life_read(int fd, obv_clog_life *out, obv_err *err)
 {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -30,16 +24,15 @@ static obv_code read_life(int fd, life *out, obv_err *err)
         return obv_fail(err, obv_code_from_errno(errno), errno, "read clog file");
     obv_clog_block b;
     OBV_TRY(obv_clog_block_parse(obv_span_of(page, (size_t)n), &b, err));
-    *out = (life){.inode = st.st_ino, .first_block = b.timestamp};
+    *out = (obv_clog_life){.inode = st.st_ino, .first_block = b.timestamp};
     return OBV_OK;
 }
 
-/* True if the name still leads to the same file in the same life. */
-static bool lives_on(const char *path, int fd, const life *was)
+bool obv_clog_lives_on(const char *path, int fd, const obv_clog_life *was)
 {
     struct stat st;
-    life now;
-    return stat(path, &st) == 0 && st.st_ino == was->inode && read_life(fd, &now, NULL) == OBV_OK &&
+    obv_clog_life now;
+    return stat(path, &st) == 0 && st.st_ino == was->inode && obv_clog_life_read(fd, &now, NULL) == OBV_OK &&
            now.inode == was->inode && now.first_block == was->first_block;
 }
 
@@ -115,8 +108,8 @@ static obv_code fetch_file(obv_clog_source *s, size_t from, size_t to, size_t *u
     if (opened == OBV_E_NOT_FOUND)
         return OBV_OK;
     OBV_TRY(opened);
-    life was;
-    const obv_code alive = read_life(fd, &was, err);
+    obv_clog_life was;
+    const obv_code alive = obv_clog_life_read(fd, &was, err);
     if (obv_clog_is_damage(alive)) {
         forget(s, from, to, is_fresh(fd) ? OBV_CLOG_REUSED : OBV_CLOG_UNREADABLE);
         return OBV_OK;
@@ -129,7 +122,7 @@ static obv_code fetch_file(obv_clog_source *s, size_t from, size_t to, size_t *u
     for (size_t i = 0; i < n; i++)
         if (reads[i].got < reads[i].len)
             memset((uint8_t *)reads[i].buf + reads[i].got, 0, reads[i].len - reads[i].got);
-    if (!lives_on(path, fd, &was))
+    if (!obv_clog_lives_on(path, fd, &was))
         forget(s, from, to, OBV_CLOG_REUSED);
     return OBV_OK;
 }

@@ -1,9 +1,12 @@
-/* clog_priv.h - inside of the clog source: listing and ilog cache (clog_ilog.c), batches (clog_batch.c, clog_fetch.c)
+/* clog_priv.h - inside of the clog source: listing and ilog cache (clog_ilog.c), batches (clog.c, clog_fetch.c), the
+ * live tail (clog_tail.c)
  */
 #ifndef OBV_AGENT_SOURCE_CLOG_PRIV_H
 #define OBV_AGENT_SOURCE_CLOG_PRIV_H
 
+#include "base/map.h"
 #include "base/uring.h"
+#include "format/ob/clog_walk.h"
 #include "format/ob/ilog.h"
 #include "source/clog.h"
 
@@ -41,8 +44,29 @@ typedef struct obv_clog_want {
     obv_ilog_cursor at;
     const uint8_t *bytes; /* NULL: see lost */
     enum obv_clog_lost lost;
-    bool later; /* no room to unpack it in this batch */
+    bool later;   /* no room to unpack it in this batch */
+    bool of_tail; /* no cursor names it: at.accum is not known before */
 } obv_clog_want;
+
+/* Identity of a clog file's present life. */
+typedef struct obv_clog_life {
+    ino_t inode;
+    int64_t first_block; /* timestamp of the block at offset 0 */
+} obv_clog_life;
+
+/* The live tail. */
+typedef struct obv_clog_tail {
+    obv_map *copies;  /* {PG, log id} -> obv_clog_copy; NULL until the first scan */
+    uint64_t scan;    /* number of the last scan */
+    uint32_t file_id; /* where it stands; 0 = nowhere yet */
+    obv_clog_place place;
+    obv_clog_life life; /* of file_id, while place.offset > 0 */
+    unsigned stuck;     /* scans in a row that found no way into the next file, which exists */
+    uint8_t *data;      /* aligned for direct reads */
+    obv_buf unpack;
+    obv_clog_pg **watched; /* of the scan, sorted by key */
+    size_t watched_count, watched_cap;
+} obv_clog_tail;
 
 struct obv_clog_source {
     char *clog_dir, *ilog_dir;
@@ -63,6 +87,8 @@ struct obv_clog_source {
     uint8_t *data; /* aligned for direct reads */
     size_t data_cap;
     obv_buf unpacked; /* entries that were compressed in the clog */
+    obv_clog_tail tail;
+    uint64_t audited; /* refresh of the last comparison */
 };
 
 /* ---- clog_ilog.c */
@@ -87,6 +113,22 @@ OBV_CHECK obv_code obv_ilog_cursors(obv_clog_source *s, const obv_ilog_slot *slo
 /* ---- clog_fetch.c */
 /** Reads the bytes of all wants, sorted by place; those that cannot be had stay without bytes. */
 OBV_CHECK obv_code obv_clog_fetch(obv_clog_source *s, const obv_cancel *c, obv_err *err);
+/** OBV_E_CORRUPT: no block stands at the beginning: fresh, or reused and not written yet. */
+OBV_CHECK obv_code obv_clog_life_read(int fd, obv_clog_life *out, obv_err *err);
+/** True if the name still leads to the same file in the same life. */
+bool obv_clog_lives_on(const char *path, int fd, const obv_clog_life *was);
+
+/* ---- clog_tail.c */
+/** Where the tail's copy of a log lies, false if none is remembered since the PG is watched. */
+bool obv_clog_tail_find(const obv_clog_source *s, const obv_clog_pg *pg, uint64_t log_id, obv_ilog_cursor *out);
+/** The log was given out, or its copy is of no use. */
+void obv_clog_tail_forget(obv_clog_source *s, const obv_pg_key *pg, uint64_t log_id);
+/**
+ * Compares what was given out without cursors with the cursors that have come since; a PG that differs is marked
+ * (OBV_E_CORRUPT).
+ */
+OBV_CHECK obv_code obv_clog_audit(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, obv_err *err);
+void obv_clog_tail_fini(obv_clog_source *s);
 
 /** Marks a PG as failed, with the reason. */
 void obv_clog_pg_fail(obv_clog_pg *pg, obv_code code, const char *fmt, ...) OBV_PRINTF(3, 4);

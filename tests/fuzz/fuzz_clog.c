@@ -4,6 +4,7 @@
 #include "base/crc32c.h"
 #include "format/ob/clog_block.h"
 #include "format/ob/clog_entry.h"
+#include "format/ob/clog_walk.h"
 #include "format/ob/codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -77,6 +78,44 @@ static void compressed(obv_span in)
         entry(obv_span_of(raw, c.raw_len));
 }
 
+static void see(void *ctx, const obv_clog_entry *e, uint32_t at, uint32_t stored)
+{
+    const obv_clog_place *place = ctx;
+    obv_assert(at >= place->offset + OBV_CLOG_BLOCK_HEADER && stored > 0 && at + stored <= OBV_CLOG_TRAILER_AT);
+    obv_assert(e->data_len <= OBV_CLOG_ENTRY_MAX_DATA);
+}
+
+/* The bytes as they are, and as the entries of a block of a right header, with what follows them. */
+static void walk(obv_span in)
+{
+    static obv_buf unpack;
+    unpack.max = OBV_CLOG_ENTRY_MAX;
+    obv_buf b = obv_buf_heap(OBV_CLOG_BLOCK_HEADER + (1u << 20));
+    const size_t len = in.len < 4096 ? in.len / 2 : 1024; /* of the block */
+    const uint64_t total = (len + OBV_CLOG_BLOCK_HEADER + 4095) / 4096 * 4096;
+    uint8_t image[40];
+    obv_buf i = obv_buf_fixed(image, sizeof image);
+    obv_put_le16(&i, 0x4c42), obv_put_le16(&i, 1), obv_put_le32(&i, 1), obv_put_le64(&i, total);
+    obv_put_le64(&i, total - len - OBV_CLOG_BLOCK_HEADER), obv_put_le64(&i, 5000000), obv_put_le64(&i, 0);
+    obv_put_be16(&b, 0x4c42), obv_put_be16(&b, 1), obv_put_be32(&b, 1), obv_put_be64(&b, total);
+    obv_put_be64(&b, total - len - OBV_CLOG_BLOCK_HEADER), obv_put_be64(&b, 5000000), obv_put_be64(&b, 0);
+    obv_put_be64(&b, obv_crc64(0, obv_buf_span(&i)));
+    obv_buf_append(&b, in.p, in.len);
+    const obv_span both[] = {in, obv_buf_span(&b)};
+    for (size_t k = 0; k < 2 && !b.failed; k++) {
+        obv_clog_place place = {.offset = 4096}, before;
+        obv_clog_stop stop;
+        do {
+            before = place;
+            const obv_span rest = obv_span_of(both[k].p + (place.offset - 4096), both[k].len - (place.offset - 4096));
+            if (obv_clog_walk(&place, rest, &unpack, see, &before, &stop, NULL) != OBV_OK)
+                break;
+            obv_assert(place.offset >= before.offset && place.offset - 4096 <= both[k].len);
+        } while (place.offset != before.offset);
+    }
+    obv_buf_fini(&b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const obv_span in = obv_span_of(data, size);
@@ -95,5 +134,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     body_as_entry(in);
     block(in);
     compressed(in);
+    walk(in);
     return 0;
 }

@@ -41,6 +41,7 @@ typedef struct maker {
     int fd;
     uint32_t file_id, offset;
     int64_t now;
+    int64_t proposal_ts; /* of entries from now on; 0: the usual one */
     maker_pg pgs[MAKER_PGS];
     uint32_t pg_count;
     maker_log *logs; /* committed and not yet in a finished ilog file */
@@ -100,25 +101,59 @@ static inline void maker_put(maker *m, obv_span bytes)
     m->offset += (uint32_t)bytes.len;
 }
 
+/* Header of a block of this type around so many bytes. */
+static inline void maker_header(maker *m, uint32_t type, size_t len)
+{
+    const int64_t total = (int64_t)((len + 48 + 4095) / 4096 * 4096);
+    uint8_t header[48], image[40];
+    obv_buf i = obv_buf_fixed(image, sizeof image), h = obv_buf_fixed(header, sizeof header);
+    m->now++;
+    obv_put_le16(&i, 0x4c42), obv_put_le16(&i, 1), obv_put_le32(&i, type);
+    obv_put_le64(&i, (uint64_t)total), obv_put_le64(&i, (uint64_t)(total - 48 - (int64_t)len));
+    obv_put_le64(&i, (uint64_t)m->now), obv_put_le64(&i, 0);
+    obv_put_be16(&h, 0x4c42), obv_put_be16(&h, 1), obv_put_be32(&h, type);
+    obv_put_be64(&h, (uint64_t)total), obv_put_be64(&h, (uint64_t)(total - 48 - (int64_t)len));
+    obv_put_be64(&h, (uint64_t)m->now), obv_put_be64(&h, 0), obv_put_be64(&h, obv_crc64(0, obv_buf_span(&i)));
+    maker_put(m, obv_buf_span(&h));
+}
+
 /* A DATA block around bytes; @return offset of the bytes. A new file when it would not fit. */
 static inline uint32_t maker_block(maker *m, obv_span bytes)
 {
     if (m->offset + 48 + bytes.len > OBV_CLOG_DATA_END)
         maker_new_file(m);
-    const int64_t total = (int64_t)((bytes.len + 48 + 4095) / 4096 * 4096);
-    uint8_t header[48], image[40];
-    obv_buf i = obv_buf_fixed(image, sizeof image), h = obv_buf_fixed(header, sizeof header);
-    m->now++;
-    obv_put_le16(&i, 0x4c42), obv_put_le16(&i, 1), obv_put_le32(&i, 1);
-    obv_put_le64(&i, (uint64_t)total), obv_put_le64(&i, (uint64_t)(total - 48 - (int64_t)bytes.len));
-    obv_put_le64(&i, (uint64_t)m->now), obv_put_le64(&i, 0);
-    obv_put_be16(&h, 0x4c42), obv_put_be16(&h, 1), obv_put_be32(&h, 1);
-    obv_put_be64(&h, (uint64_t)total), obv_put_be64(&h, (uint64_t)(total - 48 - (int64_t)bytes.len));
-    obv_put_be64(&h, (uint64_t)m->now), obv_put_be64(&h, 0), obv_put_be64(&h, obv_crc64(0, obv_buf_span(&i)));
-    maker_put(m, obv_buf_span(&h));
+    maker_header(m, 1, bytes.len);
     const uint32_t at = m->offset;
     maker_put(m, bytes);
     return at;
+}
+
+/* A padding entry up to the page's end, which the next block will overwrite. */
+static inline uint32_t maker_padding(maker *m)
+{
+    static uint8_t zeros[8192];
+    const uint32_t end = (m->offset + 12 + 4095) / 4096 * 4096;
+    obv_buf b = obv_buf_heap(8192);
+    obv_put_be16(&b, 0x5044), obv_put_be16(&b, 1), obv_put_be64(&b, end - m->offset);
+    obv_buf_append(&b, zeros, end - m->offset - 12);
+    assert_int_equal(pwrite(m->fd, b.data, b.len, m->offset), (ssize_t)b.len);
+    obv_buf_fini(&b);
+    return end;
+}
+
+/* The file is full: padding that stays, the info block. */
+static inline void maker_end_file(maker *m)
+{
+    static const uint8_t DATA[16];
+    m->offset = maker_padding(m);
+    maker_header(m, 2, sizeof DATA);
+    maker_put(m, obv_span_of(DATA, sizeof DATA));
+}
+
+static inline void maker_finish_file(maker *m)
+{
+    maker_end_file(m);
+    maker_new_file(m);
 }
 
 enum { MAKER_BATCH = 1, MAKER_COMPRESSED = 2 };
@@ -136,7 +171,7 @@ static inline void maker_entry(maker *m, uint32_t pg, enum obv_clog_type type, u
                           .generation_ts = m->now,
                           .epoch_id = 1600000000000000,
                           .proposal_server = UINT64_C(0x7f00000200000b42),
-                          .proposal_ts = 1600000000000000,
+                          .proposal_ts = m->proposal_ts ? m->proposal_ts : 1600000000000000,
                           .submit_ts = m->now,
                           .data_checksum = (int64_t)obv_crc64(0, data),
                           .freeze_version = 0x100000001};
@@ -191,6 +226,22 @@ static inline void maker_next(maker *m, uint32_t pg, size_t len)
         data[i] = (uint8_t)(i < 8 ? 0 : (m->now + (int64_t)i * 7) & 0xff);
     maker_commit(m, pg, m->pgs[pg].next++, OBV_ENTRY_SUBMIT, obv_span_of(data, len + 8), 0);
     free(data);
+}
+
+/* A copy of a log of which no cursor tells; its bytes depend on `salt`. @return its data's checksum */
+static inline int64_t maker_copy(maker *m, uint32_t pg, uint64_t log_id, size_t len, uint8_t salt)
+{
+    uint8_t *data = calloc(1, len + 8);
+    assert_non_null(data);
+    memset(data + 8, salt, len);
+    obv_buf b = obv_buf_heap(4u << 20);
+    obv_clog_entry e;
+    maker_entry(m, pg, OBV_ENTRY_SUBMIT, log_id, obv_span_of(data, len + 8), &b, &e);
+    assert_false(b.failed);
+    (void)maker_block(m, obv_buf_span(&b));
+    obv_buf_fini(&b);
+    free(data);
+    return e.data_checksum;
 }
 
 /* A trans checkpoint log with value `ts`. */

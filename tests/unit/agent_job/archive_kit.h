@@ -35,6 +35,11 @@ typedef struct kit {
     obv_archive_row rows[KIT_PGS];
     bool sql_fails, rpc_fails;
     unsigned samplings;
+    /* fast proof */
+    bool fast;
+    obv_archive_window windows[KIT_PGS];
+    bool one_phase_commit, flaps; /* flaps: another leader epoch at each poll */
+    unsigned polls;
 } kit;
 
 static inline obv_pg_key kit_key(uint32_t i)
@@ -82,6 +87,23 @@ static inline obv_code kit_sample(void *ctx, const obv_cancel *c, obv_archive_sa
     return code;
 }
 
+static inline obv_code kit_poll(void *ctx, const obv_cancel *c, obv_archive_polled *out, obv_err *err)
+{
+    (void)c, (void)err;
+    kit *k = ctx;
+    (void)pthread_mutex_lock(&k->mu);
+    k->polls++;
+    out->rows = malloc((k->pg_count + 1) * sizeof *out->rows);
+    assert_non_null(out->rows);
+    memcpy(out->rows, k->windows, k->pg_count * sizeof *out->rows);
+    out->count = k->pg_count;
+    out->one_phase_commit = k->one_phase_commit;
+    for (uint32_t i = 0; i < k->pg_count && k->flaps; i++)
+        out->rows[i].leader_epoch = 100 + k->polls;
+    (void)pthread_mutex_unlock(&k->mu);
+    return OBV_OK;
+}
+
 static inline void kit_open_store(kit *k)
 {
     const obv_store_option o[] = {{"root", k->root}};
@@ -99,7 +121,7 @@ static inline kit *kit_new(void)
     (void)strcpy(k->root, "/tmp/logs-repo-XXXXXX");
     assert_non_null(mkdtemp(k->root));
     (void)pthread_mutex_init(&k->mu, NULL);
-    k->hooks = (obv_archive_hooks){.ctx = k, .origin = kit_origin, .sample = kit_sample};
+    k->hooks = (obv_archive_hooks){.ctx = k, .origin = kit_origin, .sample = kit_sample, .poll = kit_poll};
     kit_open_store(k);
     return k;
 }
@@ -128,6 +150,12 @@ static inline uint32_t kit_pg(kit *k, uint64_t first_log)
                                    .has_stat = true,
                                    .has_readable = true,
                                    .has_epoch = true};
+    k->windows[i] = (obv_archive_window){.table_id = key.table_id,
+                                         .partition_id = key.part_id,
+                                         .leader_epoch = 77,
+                                         .start_id = first_log,
+                                         .leader = true,
+                                         .has_stat = true};
     (void)pthread_mutex_unlock(&k->mu);
     return i;
 }
@@ -197,7 +225,7 @@ static inline void kit_apply(kit *k, bool stop)
 static inline void kit_start(kit *k)
 {
     const obv_archive_config cfg = {
-        .store = k->store, .store_dir = k->m->dir, .sample_ms = 20, .batch_bytes = 4u << 20};
+        .store = k->store, .store_dir = k->m->dir, .sample_ms = 20, .batch_bytes = 4u << 20, .fast_proof = k->fast};
     obv_err err = {0};
     if (obv_archive_start_with(&cfg, &k->hooks, &k->job, &err) != OBV_OK)
         fail_msg("%s", err.msg);
