@@ -200,6 +200,14 @@ def check_cluster(out, cp, values, tenants):
             out.add(mount, C + '5.5', 'round %d says that its mount file is there' % e['round'])
 
 
+def _ended_before(get, tenant, entry, at):
+    """A dropped tenant's part of a round ends while the others go on: its newest piece is FROZEN, and ends before."""
+    value = get(str(tenant), 'clog', 'backup_piece_info')
+    mine = [p for p in (value['items'] if value else []) if p['round_id'] == entry['round']]
+    return entry['status'] == R.ROUND_STOP and bool(mine) and mine[-1]['status'] == R.PIECE_FROZEN \
+        and mine[-1]['max_ts'] < at
+
+
 def _cluster_rounds(out, cp, get, items, tenants):
     path = os.path.join(cp, 'cluster_clog_backup_info')
     mine = {e['round']: e for e in items(get('cluster_clog_backup_info'))}
@@ -209,6 +217,6 @@ def _cluster_rounds(out, cp, get, items, tenants):
             if c is None:
                 out.add(path, C + '4.6', 'round %d of tenant %d is not listed' % (e['round'], t))
             elif c['status'] in (R.ROUND_DOING, R.ROUND_STOP) and e['status'] in (R.ROUND_DOING, R.ROUND_STOP) \
-                    and c['checkpoint_ts'] > e['checkpoint_ts']:
+                    and c['checkpoint_ts'] > e['checkpoint_ts'] and not _ended_before(get, t, e, c['checkpoint_ts']):
                 out.add(path, C + '5.3', 'round %d: checkpoint %d is beyond tenant %d at %d' % (
                     e['round'], c['checkpoint_ts'], t, e['checkpoint_ts']))
