@@ -107,6 +107,11 @@ class Stored:
             out.append((e["round"], e["status"], e["start_ts"], checkpoint))
         return out
 
+    def pieces(self, tenant, round_id):
+        """Names of a round's directories: one in round mode."""
+        top = self.clog_dir(tenant)
+        return [n for n in os.listdir(top) if (m := ROUND.match(n)) and int(m[1]) == round_id] if top else []
+
     def read(self):
         for tenant in self.tenants:
             top = self.clog_dir(tenant)
