@@ -384,6 +384,7 @@ static const struct {
     {"BackupList", op_backup_list},
     {"BackupShow", op_backup_show},
     {"Window", op_window},
+    {"RestorePlan", op_restore_plan},
     {"RestoreStart", op_restore_start},
     {"RestoreStatus", op_restore_status},
     {"JobList", op_job_list},

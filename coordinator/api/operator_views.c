@@ -191,88 +191,6 @@ obv_code op_backup_show(obv_api *api, const ProtobufCMessage *req, obv_buf *resp
     return obv_message_pack(&d.base, resp, err);
 }
 
-/* ---- window */
-
-typedef struct tenant_ids {
-    uint64_t v[1024];
-    size_t n;
-} tenant_ids;
-
-static obv_code window_tenants(obv_state *s, tenant_ids *out, obv_err *err)
-{
-    OBV_STATE_READ(s);
-    OBV_AUTO(obv_rows_drop) obv_rows *r = NULL;
-    OBV_TRY(obv_db_query_args(obv_state_db(s),
-                              "SELECT DISTINCT tenant_id FROM set_tenants UNION SELECT DISTINCT tenant_id FROM"
-                              " round_tenants ORDER BY tenant_id",
-                              NULL, 0, &r, err));
-    for (obv_code code; out->n < 1024 && (code = obv_rows_next(r, err)) != OBV_E_NOT_FOUND;) {
-        OBV_TRY(code);
-        out->v[out->n++] = obv_rows_u64(r, 0);
-    }
-    return OBV_OK;
-}
-
-static obv_code tenant_name(obv_state *s, uint64_t tenant, char *out, size_t cap, obv_err *err)
-{
-    OBV_STATE_READ(s);
-    OBV_AUTO(obv_rows_drop) obv_rows *r = NULL;
-    OBV_TRY(obv_db_query(obv_state_db(s), err, &r,
-                         "SELECT name FROM round_tenants WHERE tenant_id = ? ORDER BY round DESC LIMIT 1",
-                         obv_db_u(tenant)));
-    out[0] = 0;
-    const obv_code code = obv_rows_next(r, err);
-    if (code == OBV_OK)
-        obv_rows_copy(r, 0, out, cap);
-    return code == OBV_E_NOT_FOUND ? OBV_OK : code;
-}
-
-static obv_code add_windows(view *v, uint64_t tenant, const char *name, obv_err *err)
-{
-    Obvault__V1__WindowResponse *r = v->reply;
-    OBV_AUTO(obv_window_data_fini) obv_window_data w = {0};
-    OBV_TRY(obv_window_load(v->x, tenant, &w, err));
-    for (size_t i = 0; i < w.set_count; i++) {
-        const obv_window win = obv_window_of(&w.sets[i], w.pieces, w.piece_count);
-        if (win.from > win.to)
-            continue;
-        Obvault__V1__TenantWindow *o = OP_GET(v->m, Obvault__V1__TenantWindow, OBVAULT__V1__TENANT_WINDOW__INIT);
-        if (!o || !(o->tenant = op_text(v->m, name, err)))
-            return OBV_E_NOMEM;
-        o->tenant_id = tenant;
-        o->set_id = w.sets[i].set_id;
-        o->round = w.pieces[win.last].round;
-        o->from = win.from;
-        o->to = win.to;
-        OBV_TRY(op_push(v->m, &r->windows, &r->n_windows, o, err));
-    }
-    return OBV_OK;
-}
-
-obv_code op_window(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
-{
-    const Obvault__V1__WindowRequest *q = (const Obvault__V1__WindowRequest *)req;
-    OBV_AUTO(op_memory_fini) op_memory m = {0};
-    OBV_AUTO(obv_freep) tenant_ids *ids = calloc(1, sizeof *ids);
-    Obvault__V1__WindowResponse r = OBVAULT__V1__WINDOW_RESPONSE__INIT;
-    view v = {&api->x, &m, &r, NULL};
-    bool known = !q->tenant[0];
-    if (!ids)
-        return obv_fail(err, OBV_E_NOMEM, 0, "window");
-    OBV_TRY(window_tenants(api->x.s, ids, err));
-    for (size_t i = 0; i < ids->n; i++) {
-        char name[129];
-        OBV_TRY(tenant_name(api->x.s, ids->v[i], name, sizeof name, err));
-        if (q->tenant[0] && strcmp(q->tenant, name) != 0)
-            continue;
-        known = true;
-        OBV_TRY(add_windows(&v, ids->v[i], name, err));
-    }
-    if (!known)
-        return obv_fail(err, OBV_E_NOT_FOUND, 0, "no tenant %s is archived or backed up", q->tenant);
-    return obv_message_pack(&r.base, resp, err);
-}
-
 /* ---- restore status, agents */
 
 obv_code op_restore_status(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
@@ -300,6 +218,12 @@ obv_code op_restore_status(obv_api *api, const ProtobufCMessage *req, obv_buf *r
     o.pgs_done = r.pgs_done;
     o.blocks = r.blocks;
     o.blocks_done = r.blocks_done;
+    o.issued_at = r.issued_at;
+    o.eta_s = -1;
+    const int64_t worked = obv_ctx_now(&api->x) - r.issued_at;
+    if (j.status == OBV_JOB_RUNNING && r.issued_at && worked > OBV_US_PER_S && r.blocks_done > 0 &&
+        r.blocks >= r.blocks_done)
+        o.eta_s = (int64_t)((double)worked / (double)r.blocks_done * (double)(r.blocks - r.blocks_done) / 1e6);
     return obv_message_pack(&o.base, resp, err);
 }
 

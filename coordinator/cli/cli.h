@@ -114,11 +114,13 @@ OBV_CHECK obv_code obv_cli_print(obv_cli *c, const ProtobufCMessage *m, obv_cli_
                                  obv_err *err);
 void obv_cli_print_error(const obv_cli *c, const obv_err *e);
 obv_cli_text_fn obv_text_job, obv_text_jobs, obv_text_job_detail, obv_text_repository, obv_text_archive, obv_text_sets,
-    obv_text_set, obv_text_window, obv_text_restore, obv_text_agents, obv_text_doctor;
+    obv_text_set, obv_text_window, obv_text_plan, obv_text_restore, obv_text_agents, obv_text_doctor;
 obv_cli_json_fn obv_json_job, obv_json_jobs, obv_json_job_detail, obv_json_repository, obv_json_archive, obv_json_sets,
-    obv_json_set, obv_json_window, obv_json_restore, obv_json_agents, obv_json_doctor;
+    obv_json_set, obv_json_window, obv_json_plan, obv_json_restore, obv_json_agents, obv_json_doctor;
 /** OBV_E_LOG_GAP where a tenant's log has a hole, with what it means; else OBV_OK. */
 OBV_CHECK obv_code obv_cli_archive_result(const ProtobufCMessage *m, obv_err *err);
+/** OBV_E_NOT_RESTORABLE where nothing at all can be restored; else OBV_OK. */
+OBV_CHECK obv_code obv_cli_window_result(const ProtobufCMessage *m, obv_err *err);
 /** The code of the worst finding; OBV_OK without a failure. */
 obv_code obv_cli_doctor_result(const ProtobufCMessage *m);
 

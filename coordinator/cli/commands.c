@@ -140,7 +140,17 @@ static obv_code window(obv_cli *c, obv_err *err)
     q.tenant = text_of(c->tenant);
     OBV_TRY(obv_cli_call(c, "Window", &q.base, &m, err));
     OBV_TRY(obv_cli_print(c, m, obv_text_window, obv_json_window, err));
-    return OBV_OK;
+    const obv_code code = obv_cli_window_result(m, err);
+    c->silent = c->json && code != OBV_OK; /* the document has it */
+    return code;
+}
+
+static obv_code restore_plan(obv_cli *c, obv_err *err)
+{
+    Obvault__V1__RestorePlanRequest q = OBVAULT__V1__RESTORE_PLAN_REQUEST__INIT;
+    q.tenant = text_of(c->tenant);
+    q.at = c->at_us;
+    return simple(c, "RestorePlan", &q.base, obv_text_plan, obv_json_plan, err);
 }
 
 static obv_code restore_start(obv_cli *c, obv_err *err)
@@ -248,7 +258,9 @@ static const obv_cli_command COMMANDS[] = {
     {"backup", "cancel", 0, 0, backup_cancel, "end the backup that runs; its set is failed"},
     {"backup", "list", 0, 0, backup_list, "list the backup sets"},
     {"backup", "show", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, backup_show, "show one set and what it can restore"},
-    {"window", NULL, OBV_CLI_HAS_TENANT, 0, window, "show the times that can be restored"},
+    {"window", NULL, OBV_CLI_HAS_TENANT, 0, window, "show the times that can be restored, and the holes between them"},
+    {"restore", "plan", OBV_CLI_HAS_TENANT | OBV_CLI_HAS_AT, OBV_CLI_HAS_TENANT | OBV_CLI_HAS_AT, restore_plan,
+     "show what a restore would read, its steps and how long it may take; starts nothing"},
     {"restore", "start", START | OBV_CLI_HAS_TENANT | OBV_CLI_HAS_TO | OBV_CLI_HAS_AT | OBV_CLI_HAS_TARGET | OBV_CLI_HAS_POOL |
      OBV_CLI_HAS_LOCALITY | OBV_CLI_HAS_PRIMARY_ZONE, OBV_CLI_HAS_TENANT | OBV_CLI_HAS_TO | OBV_CLI_HAS_AT | OBV_CLI_HAS_POOL,
      restore_start, "restore a tenant as a new one"},

@@ -234,48 +234,6 @@ void obv_text_set(FILE *out, const ProtobufCMessage *m)
     }
 }
 
-/* ---- window */
-
-void obv_json_window(obv_json *w, const ProtobufCMessage *m)
-{
-    const Obvault__V1__WindowResponse *r = (const Obvault__V1__WindowResponse *)m;
-    obv_json_array(w, "tenants");
-    for (size_t i = 0; i < r->n_windows; i++) {
-        const Obvault__V1__TenantWindow *t = r->windows[i];
-        if (i == 0 || r->windows[i - 1]->tenant_id != t->tenant_id) {
-            obv_json_object(w, NULL);
-            obv_json_u64(w, "tenant_id", t->tenant_id);
-            obv_json_str(w, "tenant_name", t->tenant);
-            obv_json_array(w, "windows");
-        }
-        obv_json_object(w, NULL);
-        obv_json_i64(w, "set_id", t->set_id);
-        obv_json_i64(w, "round", t->round);
-        obv_cli_put_time(w, "from", t->from);
-        obv_cli_put_time(w, "to", t->to);
-        obv_json_i64(w, "from_us", t->from);
-        obv_json_i64(w, "to_us", t->to);
-        obv_json_end(w);
-        if (i + 1 == r->n_windows || r->windows[i + 1]->tenant_id != t->tenant_id) {
-            obv_json_end(w);
-            obv_json_end(w);
-        }
-    }
-    obv_json_end(w);
-}
-
-void obv_text_window(FILE *out, const ProtobufCMessage *m)
-{
-    const Obvault__V1__WindowResponse *r = (const Obvault__V1__WindowResponse *)m;
-    char a[OBV_TIME_TEXT_LEN], b[OBV_TIME_TEXT_LEN];
-    (void)fprintf(out, "%-20s %-5s %-6s %-34s %s\n", "TENANT", "SET", "ROUND", "FROM", "TO");
-    for (size_t i = 0; i < r->n_windows; i++) {
-        const Obvault__V1__TenantWindow *t = r->windows[i];
-        (void)fprintf(out, "%-20s %-5lld %-6lld %-34s %s\n", t->tenant, (long long)t->set_id, (long long)t->round,
-                      time_or_dash(t->from, a), time_or_dash(t->to, b));
-    }
-}
-
 /* ---- restore */
 
 void obv_json_restore(obv_json *w, const ProtobufCMessage *m)
@@ -296,6 +254,11 @@ void obv_json_restore(obv_json *w, const ProtobufCMessage *m)
     obv_json_i64(w, "pgs_done", r->pgs_done);
     obv_json_i64(w, "blocks", r->blocks);
     obv_json_i64(w, "blocks_done", r->blocks_done);
+    obv_cli_put_time(w, "issued_at", r->issued_at);
+    if (r->eta_s >= 0)
+        obv_json_i64(w, "eta_s", r->eta_s);
+    else
+        obv_json_null(w, "eta_s");
     obv_json_end(w);
 }
 
@@ -309,4 +272,6 @@ void obv_text_restore(FILE *out, const ProtobufCMessage *m)
     (void)fprintf(out, "  target: %s  %lld/%lld PGs, %lld/%lld blocks%s%s\n",
                   r->target_status[0] ? r->target_status : "not begun", (long long)r->pgs_done, (long long)r->pgs,
                   (long long)r->blocks_done, (long long)r->blocks, r->info[0] ? "  " : "", r->info);
+    if (r->eta_s >= 0)
+        (void)fprintf(out, "  about %lld s more, by the blocks so far; log comes on top\n", (long long)r->eta_s);
 }

@@ -411,7 +411,10 @@ class Site:
     # ---- the story's steps
     def window(self, tenant):
         """(earliest us, latest us) of the tenant's restorable window; (0, 0) while there is none."""
-        spans = [w for t in self.cli("window")["tenants"] if t["tenant_id"] == tenant for w in t["windows"]]
+        code, answer = self.cli_raw("window")
+        if code not in (0, 6):  # 6: nothing yet
+            raise Failure(f"obvault window: exit {code}: {answer}")
+        spans = [w for t in answer["tenants"] if t["tenant_id"] == tenant for w in t["windows"]]
         return (min(w["from_us"] for w in spans), max(w["to_us"] for w in spans)) if spans else (0, 0)
 
     def wait_window_past(self, at_us, seconds=60):

@@ -150,16 +150,38 @@ static void documents_are_versioned_and_parse(void **state)
     b.tenant = two;
     r.windows = list;
     r.n_windows = 2;
+    Obvault__V1__WindowHole hole = OBVAULT__V1__WINDOW_HOLE__INIT, *holes[] = {&hole};
+    char why[] = "gone", *without[] = {two};
+    hole.tenant_id = 1001;
+    hole.tenant = one;
+    hole.from = 2000002;
+    hole.round = 3;
+    hole.interrupted = true;
+    hole.why = why;
+    r.holes = holes;
+    r.n_holes = 1;
+    r.without = without;
+    r.n_without = 1;
     assert_string_equal(
         printed(true, &r.base, obv_text_window, obv_json_window),
         "{\"version\":1,\"tenants\":[{\"tenant_id\":1001,\"tenant_name\":\"t\\\"1\",\"windows\":[{\"set_id\":0,"
-        "\"round\":0,"
+        "\"round\":0,\"first_piece\":0,\"last_piece\":0,"
         "\"from\":\"1970-01-01T00:00:00.000001+00:00\",\"to\":\"1970-01-01T00:00:02.000001+00:00\",\"from_us\":1,"
-        "\"to_us\":2000001}]},{\"tenant_id\":1002,\"tenant_name\":\"t2\",\"windows\":[{\"set_id\":0,\"round\":0,"
-        "\"from\":null,"
-        "\"to\":null,\"from_us\":0,\"to_us\":0}]}]}\n");
+        "\"to_us\":2000001}],\"holes\":[{\"from\":\"1970-01-01T00:00:02.000002+00:00\",\"to\":null,\"from_us\":2000002,"
+        "\"to_us\":null,\"round\":3,\"interrupted\":true,\"why\":\"gone\",\"next\":null}]},{\"tenant_id\":1002,"
+        "\"tenant_name\":\"t2\",\"windows\":[{\"set_id\":0,\"round\":0,"
+        "\"first_piece\":0,\"last_piece\":0,\"from\":null,"
+        "\"to\":null,\"from_us\":0,\"to_us\":0}],\"holes\":[]}],\"without\":[\"t2\"]}\n");
+    assert_int_equal(obv_cli_window_result(&r.base, &(obv_err){0}), OBV_OK);
+    assert_non_null(
+        strstr(printed(false, &r.base, obv_text_window, obv_json_window),
+               "HOLE t\"1: nothing from 1970-01-01T00:00:02.000002+00:00 to now, and it is not over: gone"));
     r.n_windows = 0;
-    assert_string_equal(printed(true, &r.base, obv_text_window, obv_json_window), "{\"version\":1,\"tenants\":[]}\n");
+    r.n_holes = 0;
+    r.n_without = 0;
+    assert_string_equal(printed(true, &r.base, obv_text_window, obv_json_window),
+                        "{\"version\":1,\"tenants\":[],\"without\":[]}\n");
+    assert_int_equal(obv_cli_window_result(&r.base, &(obv_err){0}), OBV_E_NOT_RESTORABLE);
 
     Obvault__V1__Job j = OBVAULT__V1__JOB__INIT;
     Obvault__V1__Error e = OBVAULT__V1__ERROR__INIT;
