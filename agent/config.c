@@ -60,7 +60,8 @@ static obv_code check_values(const char *path, const obv_agent_config *c, obv_er
     if (obv_log_level_parse(c->log_level, &level, err) != OBV_OK)
         return obv_wrap(err, "%s: log_level", path);
     if (strcmp(c->commit_proof, "ilog") != 0 && strcmp(c->commit_proof, "fast") != 0)
-        return obv_fail(err, OBV_E_CONFIG, 0, "%s: commit_proof \"%s\" is neither ilog nor fast", path, c->commit_proof);
+        return obv_fail(err, OBV_E_CONFIG, 0, "%s: commit_proof \"%s\" is neither ilog nor fast", path,
+                        c->commit_proof);
     if (inet_pton(AF_INET, c->observer.ip, &ip) != 1)
         return obv_fail(err, OBV_E_CONFIG, 0, "%s: observer.ip \"%s\" is no IPv4 address", path, c->observer.ip);
     if (!strrchr(c->coordinator, ':'))

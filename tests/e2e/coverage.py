@@ -80,7 +80,7 @@ def measured(accept):
     worst = sorted(found, key=lambda f: percent([found[f]]))[:5]
     return every >= LEAST and not missing and len(sources) > 20, (
         f"{every:.1f} % of {sum(len(f) for f in found.values()):,} lines of common/ run by {tests} unit tests, "
-        f" at least {LEAST:.0f} % asked for ({by_folder}); least: "
+        f"at least {LEAST:.0f} % asked for ({by_folder}); least: "
         f"{', '.join(f'{w} {percent([found[w]]):.0f} %' for w in worst)}"
         f"{'; not measured: ' + ', '.join(missing) if missing else ''}")
 

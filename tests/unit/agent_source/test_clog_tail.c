@@ -255,7 +255,7 @@ static void blocks_of_an_earlier_life_are_no_tail(void **state)
     assert_true(scan(t));
     assert_int_equal(read_all(t), 0);
     maker_next(t->m, 0, 5000); /* as long as the block that was there: the next old one stands right behind */
-    t->b.next_log_id = 11;    /* an old copy would be taken if it were seen */
+    t->b.next_log_id = 11;     /* an old copy would be taken if it were seen */
     assert_true(scan(t));
     assert_int_equal(read_all(t), 1);
     assert_int_equal(t->logs[0], 2);

@@ -7,52 +7,37 @@
 #include "format/media/archive_key.h"
 #include "format/ob/clog_block.h"
 #include "format/ob/clog_entry.h"
+#include "format/ob/clog_walk.h"
 #include "format/ob/codec.h"
 #include "format/ob/ilog.h"
 #include "test.h"
 
 static obv_span from(obv_span s, size_t at) { return obv_span_of(s.p + at, s.len - at); }
 
-/* Follows a clog file as a tailer does. @return entries; *end where it stopped, *finished if at an info block */
+static void count_entry(void *ctx, const obv_clog_entry *e, uint32_t at, uint32_t stored)
+{
+    assert_true(at >= OBV_CLOG_BLOCK_HEADER && stored >= OBV_CLOG_ENTRY_HEADER + e->data_len);
+    ++*(unsigned *)ctx;
+}
+
+/* Follows a clog file, given in pieces that end anywhere. @return entries; *end where it stopped, at the info block if
+ * it is finished */
 static unsigned walk_clog(obv_span file, size_t *end, bool *finished)
 {
     unsigned entries = 0;
-    int64_t last_ts = 0;
-    *finished = false;
-    for (*end = 0; *end < file.len;) {
-        const enum obv_clog_mark mark = obv_clog_mark_of(from(file, *end));
-        if (mark == OBV_CLOG_MARK_PADDING) {
-            uint32_t size = 0;
-            obv_clog_block info;
-            if (obv_clog_padding_parse(from(file, *end), &size, NULL) != OBV_OK || *end + size >= file.len ||
-                obv_clog_block_parse(from(file, *end + size), &info, NULL) != OBV_OK || info.type != OBV_CLOG_INFO ||
-                info.timestamp < last_ts)
-                return entries; /* live tail */
-            *end += size;
-            continue;
-        }
-        obv_clog_block b;
-        if (mark != OBV_CLOG_MARK_BLOCK || obv_clog_block_parse(from(file, *end), &b, NULL) != OBV_OK ||
-            b.timestamp < last_ts - 2000000)
-            return entries;
-        if (b.type == OBV_CLOG_INFO) {
-            obv_clog_info info;
-            const obv_span data = obv_span_of(file.p + *end + OBV_CLOG_BLOCK_HEADER, b.data_len);
-            *finished =
-                obv_clog_block_check_data(&b, data, NULL) == OBV_OK && obv_clog_info_parse(data, &info, NULL) == OBV_OK;
-            return entries;
-        }
-        last_ts = b.timestamp;
-        const size_t stop = *end + obv_clog_block_end(&b);
-        for (size_t at = *end + OBV_CLOG_BLOCK_HEADER; at < stop; entries++) {
-            obv_clog_entry e;
-            if (obv_clog_entry_parse(from(file, at), &e, NULL) != OBV_OK ||
-                obv_clog_entry_check_data(&e, from(file, at + OBV_CLOG_ENTRY_HEADER), NULL) != OBV_OK)
-                return entries;
-            at += OBV_CLOG_ENTRY_HEADER + e.data_len;
-        }
-        *end = stop;
+    obv_clog_place place = {0};
+    obv_buf unpack = obv_buf_heap(OBV_CLOG_ENTRY_MAX);
+    obv_clog_stop stop = OBV_CLOG_STOP_MORE;
+    for (size_t piece = 1; stop == OBV_CLOG_STOP_MORE; piece = piece * 2 + 1) {
+        obv_err err = {0};
+        assert_true(place.offset + piece / 2 < file.len);
+        const obv_span rest = from(file, place.offset);
+        const obv_span given = obv_span_of(rest.p, piece < rest.len ? piece : rest.len);
+        assert_code(obv_clog_walk(&place, given, &unpack, count_entry, &entries, &stop, &err), OBV_OK, &err);
     }
+    obv_buf_fini(&unpack);
+    *finished = stop == OBV_CLOG_STOP_FINISHED;
+    *end = *finished ? (place.offset + OBV_CLOG_PAGE - 1) / OBV_CLOG_PAGE * OBV_CLOG_PAGE : place.offset;
     return entries;
 }
 
