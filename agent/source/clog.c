@@ -352,7 +352,6 @@ static obv_code reserve_unpacked(obv_clog_source *s, obv_err *err)
     for (size_t i = 0; i < s->want_count; i++) {
         obv_clog_want *w = &s->wants[i];
         obv_clog_compressed c;
-        w->later = false;
         if (!w->bytes || obv_clog_compressed_parse(obv_span_of(w->bytes, w->at.size), &c, NULL) != OBV_OK)
             continue;
         w->later = need + c.raw_len > s->unpacked.max;

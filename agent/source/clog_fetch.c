@@ -39,9 +39,11 @@ bool obv_clog_lives_on(const char *path, int fd, const obv_clog_life *was)
 static uint32_t page_down(uint32_t v) { return v & ~(PAGE - 1); }
 static uint32_t page_up(uint32_t v) { return (v + PAGE - 1) & ~(PAGE - 1); }
 
-/* Groups wants[from..to) of one file into reads and points each want at its place in s->data from *used on. */
-static obv_code plan(obv_clog_source *s, size_t from, size_t to, int fd, size_t *used, obv_read *reads, size_t *n,
-                     obv_err *err)
+/*
+ * Groups wants[from..to) of one file into reads and points each want at its place in s->data from *used on. What has no
+ * room, which takes damaged cursors with lengths that overlap, waits for the next batch: the first want always has.
+ */
+static void plan(obv_clog_source *s, size_t from, size_t to, int fd, size_t *used, obv_read *reads, size_t *n)
 {
     *n = 0;
     for (size_t i = from; i < to;) {
@@ -55,15 +57,17 @@ static obv_code plan(obv_clog_source *s, size_t from, size_t to, int fd, size_t 
             if (next > end)
                 end = next;
         }
-        if (*n == MAX_RANGES || s->data_cap - *used < end - start)
-            return obv_fail(err, OBV_E_INTERNAL, 0, "clog batch: %zu ranges, %zu of %zu bytes", *n, *used, s->data_cap);
+        if (*n == MAX_RANGES || s->data_cap - *used < end - start) {
+            for (size_t k = i; k < to; k++)
+                s->wants[k].later = true;
+            return;
+        }
         reads[(*n)++] = (obv_read){.fd = fd, .buf = s->data + *used, .len = end - start, .off = start};
         for (size_t k = i; k < j; k++)
             s->wants[k].bytes = s->data + *used + (s->wants[k].at.offset - start);
         *used += end - start;
         i = j;
     }
-    return OBV_OK;
 }
 
 static void forget(obv_clog_source *s, size_t from, size_t to, enum obv_clog_lost lost)
@@ -116,7 +120,7 @@ static obv_code fetch_file(obv_clog_source *s, size_t from, size_t to, size_t *u
     }
     OBV_TRY(alive);
     size_t n = 0;
-    OBV_TRY(plan(s, from, to, fd, used, reads, &n, err));
+    plan(s, from, to, fd, used, reads, &n);
     if (obv_uring_read(s->uring, reads, n, err) != OBV_OK)
         OBV_TRY(forget_unread(s, from, to, reads, n, err));
     for (size_t i = 0; i < n; i++)

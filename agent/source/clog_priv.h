@@ -44,7 +44,7 @@ typedef struct obv_clog_want {
     obv_ilog_cursor at;
     const uint8_t *bytes; /* NULL: see lost */
     enum obv_clog_lost lost;
-    bool later;   /* no room to unpack it in this batch */
+    bool later;   /* no room for it in this batch, as it lies there or unpacked */
     bool of_tail; /* no cursor names it: at.accum is not known before */
 } obv_clog_want;
 

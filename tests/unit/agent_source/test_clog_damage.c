@@ -356,6 +356,28 @@ static void a_cursor_that_contradicts_its_entry_stops_that_pg(void **state)
     }
 }
 
+/* Lengths that no batch has room for: whoever is read with it must not suffer. */
+static void many_cursors_that_are_far_too_long_stop_that_pg(void **state)
+{
+    (void)state;
+    enum { LONG = 24 };
+    rig r;
+    rig_new(&r);
+    for (unsigned i = 0; i <= LONG; i++) {
+        maker_next(r.m, r.a, 100);
+        maker_next(r.m, r.b, 200000);
+    }
+    maker_ilog(r.m, 1, true);
+    for (uint32_t i = 1; i <= LONG; i++)
+        patch(r.m->dir, "ilog", 1, i * OBV_ILOG_CURSOR + 8, "\x00\x1d\x00\x00", 4);
+    rig_open(&r);
+    (void)rig_read(&r);
+    assert_int_equal(r.seen_b, LONG + 1);
+    a_stops(&r, OBV_E_CORRUPT, "log 2 in clog file 1");
+    assert_int_equal(r.seen_a, 1);
+    rig_free(&r);
+}
+
 /* The slot of A in an ilog file of A and B, behind 8 bytes of length; its fields are those of obv_ilog_slot. */
 static uint32_t slot_of_a(uint32_t info_at)
 {
@@ -473,6 +495,7 @@ int main(void)
         cmocka_unit_test(a_missing_clog_file_stops_its_pgs),
         cmocka_unit_test(a_reused_clog_file_stops_its_pgs),
         cmocka_unit_test(a_cursor_that_contradicts_its_entry_stops_that_pg),
+        cmocka_unit_test(many_cursors_that_are_far_too_long_stop_that_pg),
         cmocka_unit_test(a_damaged_slot_stops_that_pg),
         cmocka_unit_test(a_damaged_ilog_file_stops_only_pgs_whose_logs_it_names),
         cmocka_unit_test(the_newest_ilog_file_is_waited_for),
