@@ -251,11 +251,29 @@ class Tree:
         first = infos[min(infos)][1]
         if self.rows:
             check_commits(self.out, infos[max(infos)][0], pgs, newest['checkpoint_ts'])
+        self._pieces(infos, pgs)
         if newest['checkpoint_ts'] and first['start_ts']:
             late = [s for s in pgs.values() if s.round_start_ts > max(i[1]['start_ts'] for i in infos.values())]
             for s in late:
                 self.out.add(infos[min(infos)][0], C + '5.2', 'start_ts %d, PG %d/%d begins at %d' % (
                     first['start_ts'], s.table_id, s.partition_id, s.round_start_ts))
+
+    def _pieces(self, infos, pgs):
+        """What must hold once a switch is complete: a FROZEN piece has all its logs, and every PG has moved on."""
+        for (r, n), (path, v) in sorted(infos.items()):
+            follower = infos.get((r, n + 1))
+            if v['status'] != R.PIECE_FROZEN:
+                continue
+            for key, s in sorted(pgs.items()):
+                name = 'PG %d/%d' % key
+                if s.last_submits.get(n, 0) > v['max_ts']:
+                    self.out.add(path, C + '9 (9)', 'max_ts %d, %s has a log of %d in the piece' % (
+                        v['max_ts'], name, s.last_submits[n]))
+                if n and follower and n in s.keys and n + 1 not in s.keys and not s.offline:
+                    self.out.add(follower[0], C + '4.4', '%s is not offline and has no archive_key in piece %d' % (name, n + 1))
+            if follower and follower[1]['checkpoint_ts'] < v['checkpoint_ts']:
+                self.out.add(follower[0], C + '5.3', 'checkpoint_ts %d, piece %d had %d' % (
+                    follower[1]['checkpoint_ts'], n, v['checkpoint_ts']))
 
     def _restorable(self, t, archives):
         """What of restorable-set and of the restore's own start conditions can be seen on media."""

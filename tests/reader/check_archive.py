@@ -29,6 +29,8 @@ class PgSummary(NamedTuple):
     offline: bool
     wanted: dict  # log id -> (accum, submit_ts, epoch) after that log
     base_submit_ts: int
+    keys: tuple     # piece ids in which it has an archive_key
+    last_submits: dict  # piece id -> greatest submit_ts in it
     commits: dict  # with rows: trans id -> (version, participants) of transactions over several PGs
 
 
@@ -46,6 +48,7 @@ class _Scan:
         self.log_sums, self.accums, self.submits = array('I'), array('I'), array('q')
         self.offline = False
         self.rows, self.commits = rows, {}
+        self.last_submits = {}
         self.trans_checkpoint = 0
 
     def say(self, path, rule, text, offset=None):
@@ -62,7 +65,10 @@ class _Scan:
                 self.say(key_path, '4.4', 'data without an archive_key')
         else:
             self._key(i, key, key_path)
+        before = len(self.submits)
         files = {n: self._file(i, n, pg.data_path(i, n)) for n in ids}
+        if len(self.submits) > before:
+            self.last_submits[pg.pieces[i].piece_id] = self.submit
         self._index(i, files)
 
     def _key(self, i, key, path):
@@ -307,4 +313,5 @@ def scan_pg(top, pieces, table_id, partition_id, wanted, rows=False):
         s.say(pieces[0].path, '6.2', 'PG %d/%d has neither key nor data' % (table_id, partition_id))
         return s.out, None
     return s.out, PgSummary(table_id, partition_id, s.round[1] if s.round else s.start, s.round[0] if s.round else 0,
-                            s.expect - 1, s.first_submit, s.submit, s.checkpoint, s.offline, s.wanted, s.first_base, s.commits)
+                            s.expect - 1, s.first_submit, s.submit, s.checkpoint, s.offline, s.wanted, s.first_base,
+                            tuple(p.piece_id for p, k in zip(pieces, s.pg.keys) if k), s.last_submits, s.commits)

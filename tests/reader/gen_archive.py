@@ -81,16 +81,19 @@ class PgWriter:
 class ArchiveWriter:
     """The archive of a tenant: call piece() once (round mode) or several times, then infos()."""
 
-    def __init__(self, cp, world, pieces=False, start_log=1):
-        self.cp, self.world, self.pieces = cp, world, pieces
-        self.writers = {k: PgWriter(p, start_log) for k, p in world.pgs.items()}
+    def __init__(self, cp, world, pieces=False, start_log=1, before=None):
+        """before: the writer of the round before this one; every PG then starts behind its newest log."""
+        self.cp, self.world, self.pieces, self.before = cp, world, pieces, before
+        self.writers = {k: PgWriter(p, len(p.logs) + 1 if before else start_log) for k, p in world.pgs.items()}
         self.done = []
-        self.start_ts = T0
+        self.start_ts = world.tick() if before else T0
+        self.round = before.round + 1 if before else ROUND
+        self.first = before.done[-1]['backup_piece_id'] + 1 if before and pieces else 1
 
     def piece(self, ends=None, checkpoint=None, **how):
         """Archives every PG up to ends[(low, part)] (default: all logs there are)."""
-        n = len(self.done) + 1 if self.pieces else 0
-        name = '%d_%d_2026010%d' % (ROUND, n, n) if n else str(ROUND)
+        n = len(self.done) + self.first if self.pieces else 0
+        name = '%d_%d_2026010%d' % (self.round, n, n) if n else str(self.round)
         path = '%s/%d/clog/%s' % (self.cp, TENANT, name)
         for k in self.world.pgs:
             fresh = k not in self.writers
@@ -99,39 +102,47 @@ class ArchiveWriter:
             w = self.writers[k]
             w.piece(path, (ends or {}).get(k, len(w.pg.logs)), not self.done or fresh, **how)
         checkpoint = checkpoint or self.world.tick()
-        info = {'incarnation': 1, 'tenant_id': TENANT, 'round_id': ROUND, 'backup_piece_id': n, 'copy_id': 0,
+        info = {'incarnation': 1, 'tenant_id': TENANT, 'round_id': self.round, 'backup_piece_id': n, 'copy_id': 0,
                 'create_date': 20260100 + n if n else 0, 'start_ts': self.done[-1]['max_ts'] if self.done else self.start_ts,
                 'checkpoint_ts': checkpoint, 'max_ts': INT64_MAX, 'status': R.PIECE_ACTIVE, 'file_status': 0,
-                'backup_dest': DEST, 'compatible': 1, 'start_piece_id': 1 if n else 0}
+                'backup_dest': DEST, 'compatible': 1, 'start_piece_id': self.first if n else 0}
         if self.done:
             self.done[-1].update(status=R.PIECE_FROZEN)
-        info['frozen_max'] = checkpoint + 1
         self.done.append(info)
         return path
 
     def freeze_last(self):
         """The newest piece ends here; the next one begins at its max_ts."""
         last = self.done[-1]
-        last['max_ts'] = last['checkpoint_ts'] + 1
+        last['max_ts'] = self.world.tick()
 
-    def infos(self):
-        for i in self.done:
-            i.pop('frozen_max', None)
+    def end(self):
+        """The round is over: stopped, or interrupted by a gap."""
+        self.freeze_last()
+        self.done[-1]['status'] = R.PIECE_FROZEN
+
+    def _status(self, tenant, status):
+        last = self.done[-1]
+        return {'tenant_id': tenant, 'start_ts': self.done[0]['start_ts'], 'checkpoint_ts': last['checkpoint_ts'],
+                'incarnation': 1, 'round': self.round, 'status': status, 'is_mark_deleted': False,
+                'is_mount_file_created': True, 'compatible': 1, 'backup_piece_id': last['backup_piece_id'],
+                'start_piece_id': last['start_piece_id']}
+
+    def infos(self, status=None):
+        old = self.before.done if self.before else []
         for tenant, top, prefix in ((TENANT, '%s/%d/clog/' % (self.cp, TENANT), ('backup_', 'tenant_')),
                                     (1, self.cp + '/', ('cluster_backup_', 'cluster_'))):
-            mine = [dict(i, tenant_id=tenant) for i in self.done]
+            mine = [dict(i, tenant_id=tenant) for i in old + self.done]
             listed = [dict(i, checkpoint_ts=0) if i['status'] == R.PIECE_ACTIVE else i for i in mine]
             put(top + prefix[0] + 'piece_info', M.put_info(M.TYPE_PIECES, R.PIECE_INFOS.put({'items': listed}), 1))
             for i in mine:
                 n = i['backup_piece_id']
-                name = '%d_%d_%d' % (ROUND, n, i['create_date']) if n else str(ROUND)
+                name = '%d_%d_%d' % (i['round_id'], n, i['create_date']) if n else str(i['round_id'])
                 put('%s/%d/clog/%s/single_piece_info' % (self.cp, tenant, name),
                     M.put_info(M.TYPE_PIECE, R.PIECE_INFO.put(i), 1))
-            last = mine[-1]
-            status = {'tenant_id': tenant, 'start_ts': mine[0]['start_ts'], 'checkpoint_ts': last['checkpoint_ts'],
-                      'incarnation': 1, 'round': ROUND, 'status': R.ROUND_DOING, 'is_mark_deleted': False,
-                      'is_mount_file_created': True, 'compatible': 1, 'backup_piece_id': last['backup_piece_id'],
-                      'start_piece_id': last['start_piece_id']}
+            rounds = [self.before._status(tenant, R.ROUND_STOP)] if self.before else []
+            rounds.append(self._status(tenant, R.ROUND_DOING if status is None else status))
             put(top + prefix[1] + 'clog_backup_info', M.put_info(
-                M.TYPE_CLOG_INFO, R.ARCHIVE_STATUSES.put({'items': [status]}), 1))
-        put('%s/1/clog/%d/mount_file' % (self.cp, ROUND), str(ROUND).encode())
+                M.TYPE_CLOG_INFO, R.ARCHIVE_STATUSES.put({'items': rounds}), 1))
+        for n in range(ROUND, self.round + 1):
+            put('%s/1/clog/%d/mount_file' % (self.cp, n), str(n).encode())

@@ -134,20 +134,22 @@ def _choose_pieces(cp, tenant_id, until, data_set, copy):
     keys = [(p['round_id'], p['backup_piece_id']) for p in items]
     if keys != sorted(keys):
         raise ObError(OB_ERR_UNEXPECTED, 'piece list does not ascend', path)
-    last = next((i for i, p in enumerate(items) if p['checkpoint_ts'] >= until and p['file_status'] in USABLE), None)
+    last = next((i for i, p in enumerate(items) if p['checkpoint_ts'] >= until), None)  # whatever its file_status
     if last is None:
         raise NotYet(OB_ENTRY_NOT_EXIST, 'no piece reaches %d, newest is at %d' % (until, items[-1]['checkpoint_ts']), path)
     round_id = items[last]['round_id']
     first = next(p for p in items if p['round_id'] == round_id)
     if data_set['snapshot_version'] < first['start_ts']:
-        raise ObError(OB_ISOLATED_BACKUP_SET, 'set at %d, round %d begins at %d' % (
+        raise ObError(OB_ENTRY_NOT_EXIST, 'set at %d, round %d begins at %d' % (
             data_set['snapshot_version'], round_id, first['start_ts']), path)
-    chosen = [items[last]]
-    for p in reversed(items[:last]):
+    chosen = []
+    for p in reversed(items[:last + 1]):
         if p['round_id'] != round_id or p['max_ts'] < data_set['start_replay_log_ts']:
             break
         if p['file_status'] in USABLE:
             chosen.insert(0, p)
+    if not chosen:
+        raise ObError(OB_ENTRY_NOT_EXIST, 'no usable piece for %d' % until, path)
     return [(piece_of(piece_dir(cp, tenant_id, p)), single_piece_info(piece_dir(cp, tenant_id, p))) for p in chosen]
 
 
@@ -161,19 +163,19 @@ def plan_explicit(uris, until):
         if os.path.exists(os.path.join(path, 'single_backup_set_info')):
             s = BackupSet(path)
             if s.set_id in sets:
-                raise ObError(OB_ERR_UNEXPECTED, 'set %d is given twice' % s.set_id, path)
+                raise ObError(OB_INVALID_ARGUMENT, 'set %d is given twice' % s.set_id, path)
             if s.info['backup_set_id'] != s.set_id or s.info['date'] != s.date:
                 raise ObError(OB_ERR_UNEXPECTED, 'single_backup_set_info is of set %d' % s.info['backup_set_id'], path)
             sets[s.set_id] = s
         elif os.path.exists(os.path.join(path, 'single_piece_info')):
             v = single_piece_info(path)
             if v['backup_piece_id'] in pieces:
-                raise ObError(OB_ERR_UNEXPECTED, 'piece %d is given twice' % v['backup_piece_id'], path)
+                raise ObError(OB_INVALID_ARGUMENT, 'piece %d is given twice' % v['backup_piece_id'], path)
             pieces[v['backup_piece_id']] = (Piece(path, v['round_id'], v['backup_piece_id']), v)
         else:
             raise ObError(OB_INVALID_ARGUMENT, 'neither a set nor a piece', path)
     if not sets or not pieces:
-        raise ObError(OB_ERR_UNEXPECTED, 'no %s among the sources' % ('set' if not sets else 'piece'))
+        raise ObError(OB_INVALID_ARGUMENT, 'no %s among the sources' % ('set' if not sets else 'piece'))
     tenants = {s.info['tenant_id'] for s in sets.values()} | {v['tenant_id'] for _, v in pieces.values()}
     if len(tenants) != 1:
         raise ObError(OB_INVALID_ARGUMENT, 'sources are of tenants %s' % sorted(tenants))
@@ -184,37 +186,35 @@ def plan_explicit(uris, until):
 
 
 def _check_chain(sets):
-    largest = sets[max(sets)]
-    s, seen = largest, set()
-    while True:
-        seen.add(s.set_id)
+    """From the largest set down to the first full; what lies below that is not looked at."""
+    for i in sorted(sets, reverse=True):
+        s = sets[i]
+        if s.info['result'] != 0:
+            continue
         if s.info['backup_type'] == R.BACKUP_FULL:
-            break
+            return
         prev = s.info['prev_inc_backup_set_id']
-        if prev not in sets:
-            raise ObError(OB_ERR_UNEXPECTED, 'set %d needs set %d, which is not given' % (s.set_id, prev), s.path)
-        s = sets[prev]
-    for i, s in sets.items():
-        if s.info['backup_type'] != R.BACKUP_FULL and s.info['prev_inc_backup_set_id'] not in sets:
-            raise ObError(OB_ERR_UNEXPECTED, 'set %d has no base' % i, s.path)
+        if prev >= i or prev not in sets:
+            raise ObError(OB_INVALID_ARGUMENT, 'set %d needs set %d, which is not given' % (i, prev), s.path)
+    raise ObError(OB_INVALID_ARGUMENT, 'no full set among the sources')
 
 
 def _check_pieces(largest, pieces, until):
     first, last = pieces[0][1], pieces[-1][1]
     if len({v['round_id'] for _, v in pieces}) != 1:
-        raise ObError(OB_ERR_UNEXPECTED, 'pieces of several rounds')
+        raise ObError(OB_INVALID_ARGUMENT, 'pieces of several rounds')
     for (_, a), (_, b) in zip(pieces, pieces[1:]):
         if b['backup_piece_id'] != a['backup_piece_id'] + 1 or a['status'] != R.PIECE_FROZEN:
-            raise ObError(OB_ERR_UNEXPECTED, 'piece %d is not FROZEN or %d is missing' % (
+            raise ObError(OB_INVALID_ARGUMENT, 'piece %d is not FROZEN or %d is missing' % (
                 a['backup_piece_id'], a['backup_piece_id'] + 1))
     info = largest.info
     if until < info['snapshot_version']:
-        raise ObError(OB_ERR_UNEXPECTED, 'UNTIL %d is before the set at %d' % (until, info['snapshot_version']), largest.path)
+        raise ObError(OB_INVALID_ARGUMENT, 'UNTIL %d is before the set at %d' % (until, info['snapshot_version']), largest.path)
     if until > last['checkpoint_ts']:
-        raise NotYet(OB_ERR_UNEXPECTED, 'UNTIL %d is behind the checkpoint %d' % (until, last['checkpoint_ts']),
+        raise NotYet(OB_INVALID_ARGUMENT, 'UNTIL %d is behind the checkpoint %d' % (until, last['checkpoint_ts']),
                      pieces[-1][0].path)
     if first['backup_piece_id'] != first['start_piece_id'] and first['start_ts'] > info['start_replay_log_ts']:
-        raise ObError(OB_ERR_UNEXPECTED, 'pieces begin at %d, set needs log from %d' % (
+        raise ObError(OB_INVALID_ARGUMENT, 'pieces begin at %d, set needs log from %d' % (
             first['start_ts'], info['start_replay_log_ts']), pieces[0][0].path)
 
 

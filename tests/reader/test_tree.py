@@ -137,10 +137,10 @@ class Whole(Case):
         self.whole()
         src = ['file://' + self.s.path, 'file://' + self.path('clog', '1')]
         self.same(self.times[3], sources=src)
-        self.refused(-4016, self.times[3], 'no piece', sources=src[:1] * 1 + [])
-        self.refused(-4016, self.times[3], 'twice', sources=src + src[:1])
-        self.refused(-4016, self.s.snapshot - 1, 'before the set', sources=src)
-        self.refused(-4016, self.w.now + 10, 'behind the checkpoint', sources=src)
+        self.refused(-4002, self.times[3], 'no piece', sources=src[:1] * 1 + [])
+        self.refused(-4002, self.times[3], 'twice', sources=src + src[:1])
+        self.refused(-4002, self.s.snapshot - 1, 'before the set', sources=src)
+        self.refused(-4002, self.w.now + 10, 'behind the checkpoint', sources=src)
 
     def test_a_secondary_copy(self):
         self.whole()
@@ -180,8 +180,8 @@ class Whole(Case):
             self.same(t)
         pieces = ['file://' + self.path('clog', n) for n in sorted(os.listdir(self.path('clog'))) if n[0] == '1']
         self.same(self.times[3], sources=['file://' + self.s.path] + pieces)
-        self.same(self.times[3], sources=['file://' + self.s.path] + pieces[1:])  # its start_ts is early enough
-        self.refused(-4016, self.times[3], 'behind the checkpoint', sources=['file://' + self.s.path] + pieces[:1])
+        self.refused(-4002, self.times[3], 'pieces begin at', sources=['file://' + self.s.path] + pieces[1:])
+        self.refused(-4002, self.times[3], 'behind the checkpoint', sources=['file://' + self.s.path] + pieces[:1])
 
     def test_incremental(self):
         self.history()
@@ -202,7 +202,7 @@ class Whole(Case):
         for at in self.times + many + [self.s.snapshot + 1, t]:
             self.same(at)
         src = ['file://' + self.s.path, 'file://' + self.path('clog', '1')]
-        self.refused(-4016, t, 'needs set 1', sources=src)
+        self.refused(-4002, t, 'needs set 1', sources=src)
         self.same(t, sources=src + ['file://' + first.path])
         shutil.rmtree(first.path + '/data')
         self.refused(-4018, t)
@@ -416,8 +416,8 @@ class Traps(Case):
         self.whole()
         path = self.path('clog', '1', 'single_piece_info')
         self.edit_list(path, M.TYPE_PIECE, R.PIECE_INFO, lambda v: v.update(start_ts=self.s.snapshot + 5), 1)
-        self.found('OceanBase: -9048')
-        self.refused(-9048, self.times[3])
+        self.found('OceanBase: -4018')
+        self.refused(-4018, self.times[3], 'round 1 begins at')
 
     def test_checkpoint_too_early(self):
         self.whole()
