@@ -298,18 +298,20 @@ obv_code obv_archive_publish(obv_job_ctx *x, obv_cluster *c, const obv_job *job,
     obv_registry_hold(x->reg, x->cfg->gap_hold && near);
     OBV_AUTO(obv_state_tx_drop) obv_state_tx tx = {0};
     OBV_TRY(obv_state_begin(x->s, &tx, err));
-    int64_t least = 0;
+    /* The cluster's own: the least of all tenants, also of one that was interrupted and goes no further. One that has
+     * just joined or has ended does not count. */
+    int64_t least = INT64_MAX;
     for (size_t i = 0; i < all.n; i++) {
         OBV_TRY(advance(x, &all.v[i], &f, moved, err));
         note_stall(x, stalls, &all.v[i]);
         const int64_t at =
             all.v[i].t.pending_ts > all.v[i].t.checkpoint_ts ? all.v[i].t.pending_ts : all.v[i].t.checkpoint_ts;
-        if (all.v[i].t.status == OBV_ROUND_DOING && (least == 0 || at < least))
+        if ((all.v[i].t.status == OBV_ROUND_DOING || all.v[i].t.status == OBV_ROUND_INTERRUPTED) && at < least)
             least = at;
     }
     if (!*moved)
         return obv_state_commit(&tx, err);
-    if (least > r.pending_ts && least > r.checkpoint_ts) {
+    if (least < INT64_MAX && least > r.pending_ts && least > r.checkpoint_ts) {
         r.pending_ts = least;
         OBV_TRY(obv_round_save(x->s, &r, err));
     }

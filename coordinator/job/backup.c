@@ -15,10 +15,13 @@
 #define MERGE_WAIT_US (30 * 60 * OBV_US_PER_S)
 #define SOURCE_NS (10 * OBV_NS_PER_S)
 
+/* A hole in one tenant's log ends that tenant's archive: the others go on, and can be backed up. */
+static bool goes_on(const obv_round *r) { return r->status == OBV_ROUND_DOING || r->status == OBV_ROUND_INTERRUPTED; }
+
 static obv_code archiving(obv_job_ctx *x, obv_round *out, obv_err *err)
 {
     const obv_code code = obv_round_last(x->s, out, err);
-    if (code == OBV_E_NOT_FOUND || (code == OBV_OK && out->status != OBV_ROUND_DOING)) {
+    if (code == OBV_E_NOT_FOUND || (code == OBV_OK && !goes_on(out))) {
         (void)obv_fail(err, OBV_E_PRECONDITION, 0, "log archiving is %s, not DOING",
                        code == OBV_OK ? obv_round_status_name(out->status) : "off");
         return obv_hint(err, "a set can be restored only with the log behind it: `obvault archive start --wait` first");
@@ -88,6 +91,10 @@ static obv_code prepare_tenant(obv_job_ctx *x, obv_cluster *c, const obv_job *jo
                              "tenant %s is left out: it was restored at version %lld and has no major merge behind it",
                              tenant->name, (long long)base);
     const obv_code code = obv_round_tenant_get(x->s, r->round, tenant->id, &rt, NULL);
+    if (code == OBV_OK && rt.status == OBV_ROUND_INTERRUPTED)
+        return obv_event_add(x->s, job->id, obv_ctx_now(x), err,
+                             "tenant %s is left out: its log archiving is INTERRUPTED, a new round must come first",
+                             tenant->name);
     if (code != OBV_OK || rt.status != OBV_ROUND_DOING || rt.checkpoint_ts <= 0)
         return obv_fail(err, OBV_E_PRECONDITION, 0, "log archiving of tenant %s is not DOING yet", tenant->name);
     memset(t, 0, sizeof *t);
@@ -303,7 +310,7 @@ static obv_code one_step(obv_job_ctx *x, const obv_job *job, obv_backup_memory *
         return obv_backup_metas(x, job, &set, err);
     obv_round r;
     OBV_TRY(obv_round_get(x->s, set.round, &r, err));
-    if (r.status != OBV_ROUND_DOING || r.stop)
+    if (!goes_on(&r) || r.stop)
         return obv_fail(err, OBV_E_PRECONDITION, 0, "log archiving left DOING during the backup (round %lld is %s)",
                         (long long)r.round, obv_round_status_name(r.status));
     OBV_TRY(x->clusters.source(x->clusters.ctx, &c, err));

@@ -209,6 +209,16 @@ static void a_hole_ends_one_tenant_and_a_new_round_makes_it_whole(void **state)
     assert_non_null(strstr(f.last.text, "log 77 is gone"));
     assert_int_equal(obv_archive_health(&w.settings, &t, w.now_us), OBV_HEALTH_STUCK);
 
+    assert_int_equal(last_round(&w).checkpoint_ts, t.checkpoint_ts); /* the cluster promises no more than each tenant */
+
+    obv_set_tenant st; /* the others are backed up all the same */
+    obv_job set = world_backup(&w);
+    set = world_ended(&w, &set, 1500);
+    assert_int_equal(set.status, OBV_JOB_SUCCESS);
+    assert_int_equal(obv_set_tenant_get(w.state, 1, 1002, &st, &err), OBV_OK);
+    assert_int_equal(obv_set_tenant_get(w.state, 1, 1001, &st, NULL), OBV_E_NOT_FOUND);
+    assert_int_equal(events(&w, "set", "t1001 is left out").n, 1);
+
     w.agents[2].interrupted = false;
     assert_int_equal(obv_archive_stop_round(&w.ctx[OBV_JOB_ARCHIVE], &j, &err), OBV_OK);
     world_run(&w, 200, world_job_ended, j.id);
