@@ -13,6 +13,7 @@
 #define RETRY_MAX_NS (30 * OBV_NS_PER_S)
 #define CYCLE_BYTES (256u << 20) /* entry bytes after which a sync is due */
 #define APPEND_MAX_NS (10 * OBV_NS_PER_S)
+#define BRING_UP_MIN_NS (OBV_NS_PER_S / 4)
 #define SYNC_CHUNK 16u /* files of one sync call */
 
 /* ---- helpers: the same step for many PGs at once */
@@ -301,7 +302,14 @@ static obv_code open_clog(obv_archive *a, obv_err *err)
     return obv_clog_open(&cfg, &a->clog, err);
 }
 
-/* Both of these end with the flush interval: PGs that are ready wait for others no longer. @return is there more? */
+/* How long PGs that are ready wait for others. */
+static int64_t bring_up_until(const obv_archive *a)
+{
+    const int64_t flush = (int64_t)a->flush_ms * OBV_NS_PER_MS;
+    return obv_mono_ns() + (flush > BRING_UP_MIN_NS ? flush : BRING_UP_MIN_NS);
+}
+
+/* @return are there more PGs to bring up? */
 static bool bring_up_all(obv_archive *a, obv_archive_pg **list)
 {
     const int64_t now = obv_mono_ns();
@@ -319,8 +327,7 @@ static bool bring_up_all(obv_archive *a, obv_archive_pg **list)
         a->caught_up = false;
         list[n++] = pg;
     }
-    return for_each_until(a, a->cfg.workers, bring_up, list, sizeof *list, n,
-                          now + (int64_t)a->flush_ms * OBV_NS_PER_MS) < n;
+    return for_each_until(a, a->cfg.workers, bring_up, list, sizeof *list, n, bring_up_until(a)) < n;
 }
 
 static bool step_on_all(obv_archive *a, obv_archive_pg **list)
@@ -338,8 +345,7 @@ static bool step_on_all(obv_archive *a, obv_archive_pg **list)
         if (pg->stage == OBV_PG_READY && due && !pg->dirty && !pg->adrift && obv_archive_pieces_of(a, pg, NULL))
             list[n++] = pg;
     }
-    return for_each_until(a, a->cfg.workers, step_on, list, sizeof *list, n,
-                          obv_mono_ns() + (int64_t)a->flush_ms * OBV_NS_PER_MS) < n;
+    return for_each_until(a, a->cfg.workers, step_on, list, sizeof *list, n, bring_up_until(a)) < n;
 }
 
 /* Appends one batch, PG by PG. */

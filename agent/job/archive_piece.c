@@ -9,12 +9,9 @@
 #define OBV_LOG_MOD "archive"
 #include "base/fault.h"
 #include "base/log.h"
-#include "format/media/archive_infos.h"
 #include "format/media/archive_key.h"
 #include "format/ob/keys.h"
 #include "job/archive_priv.h"
-
-#define LIST_MAX (32u << 20) /* bytes of a backup_piece_info; a piece has less than 2,200 */
 
 obv_archive_place obv_archive_place_of(const obv_archive *a, const obv_archive_pg *pg)
 {
@@ -52,32 +49,15 @@ void obv_archive_drop_pieces(obv_archive *a)
  * the piece before might be missing as well. */
 static obv_code read_list(const obv_archive *a, obv_archive_pieces *to, obv_err *err)
 {
-    obv_path key;
-    obv_archive_path_pieces(&a->place.root, to->tenant, &key);
-    OBV_AUTO(obv_buf_fini) obv_buf file = obv_buf_heap(LIST_MAX);
-    const obv_code code = obv_store_get_all(a->cfg.store, key.s, LIST_MAX, &file, a->cancel, err);
-    if (code != OBV_OK && code != OBV_E_NOT_FOUND)
-        return code;
-    OBV_AUTO(obv_freep) obv_archive_piece *pieces = NULL;
-    size_t n = 0, count = 0;
-    if (obv_archive_pieces_parse(obv_buf_span(&file), &pieces, &n, err) != OBV_OK)
-        return obv_wrap(err, "%s", key.s);
-    OBV_AUTO(obv_freep) obv_archive_step *steps = calloc(n + 1, sizeof *steps);
-    if (!steps)
-        return obv_fail(err, OBV_E_NOMEM, 0, "%s", key.s);
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t id = (uint64_t)pieces[i].piece_id;
-        if (pieces[i].round != (int64_t)a->place.round || id > a->place.piece ||
-            pieces[i].file_status == OBV_PIECE_FILE_DELETED)
-            continue;
-        if (id == 0 || (count > 0 && id <= steps[count - 1].piece))
-            return obv_fail(err, OBV_E_CORRUPT, 0, "%s: the pieces of round %llu do not ascend", key.s,
-                            (unsigned long long)a->place.round);
-        steps[count++] = (obv_archive_step){id, pieces[i].create_date};
-    }
+    OBV_AUTO(obv_freep) obv_archive_step *steps = NULL;
+    size_t count = 0;
+    OBV_TRY(obv_pieces_read(a->cfg.store, &a->place.root, to->tenant, a->place.round, a->cancel, &steps, &count, err));
+    while (count > 0 && steps[count - 1].piece > a->place.piece)
+        count--;
     if (count == 0 || steps[count - 1].piece != a->place.piece || steps[count - 1].date != a->place.piece_date)
-        return obv_fail(err, OBV_E_PRECONDITION, 0, "%s does not name piece %llu of round %llu", key.s,
-                        (unsigned long long)a->place.piece, (unsigned long long)a->place.round);
+        return obv_fail(
+            err, OBV_E_PRECONDITION, 0, "backup_piece_info of tenant %llu does not name piece %llu of round %llu",
+            (unsigned long long)to->tenant, (unsigned long long)a->place.piece, (unsigned long long)a->place.round);
     free(to->steps);
     to->steps = OBV_STEAL(steps);
     to->count = count;

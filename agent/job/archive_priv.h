@@ -21,6 +21,7 @@
 #include "format/media/archive_index.h"
 #include "format/media/archive_paths.h"
 #include "job/archive.h"
+#include "job/pieces.h"
 #include "source/clog.h"
 
 #include <pthread.h>
@@ -190,11 +191,7 @@ typedef struct obv_archive_list {
     obv_archive_assign *pgs;
 } obv_archive_list;
 
-/* The pieces of the round as a tenant's backup_piece_info names them. */
-typedef struct obv_archive_step {
-    uint64_t piece;
-    int64_t date;
-} obv_archive_step;
+/* The round's pieces up to the job's own. */
 typedef struct obv_archive_pieces {
     uint64_t tenant;
     obv_archive_step *steps; /* ascending */

@@ -3,74 +3,61 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/sort.h"
-#include "format/media/archive_infos.h"
 #include "format/media/archive_key.h"
 #include "format/media/archive_paths.h"
 #include "format/media/meta_records.h"
-#include "format/ob/keys.h"
 #include "job/backup_priv.h"
+#include "job/pieces.h"
 
 #include <inttypes.h>
 
-enum {
-    RECORD_MAX = 4 << 20,  /* the media's own bound on a PG's metas */
-    PIECES_MAX = 32u << 20 /* bytes of a backup_piece_info; a piece has less than 2,200 */
-};
+enum { RECORD_MAX = 4 << 20 }; /* the media's own bound on a PG's metas */
 
-static obv_code get_key(const obv_pg_copy *c, const obv_archive_place *place, obv_archive_key *key, obv_err *err)
+/* archive_key of the PG in one piece. */
+static obv_code read_key(const obv_pg_copy *c, const obv_archive_step *in, obv_archive_key *key, obv_err *err)
 {
+    const obv_archive_place place = {
+        .root = *c->root, .round = c->task->round, .piece = in->piece, .piece_date = in->date};
     obv_path path;
     uint8_t bytes[OBV_ARCHIVE_KEY_BYTES];
     obv_buf file = obv_buf_fixed(bytes, sizeof bytes);
-    obv_archive_path_key(place, c->pg, &path);
+    obv_archive_path_key(&place, c->pg, &path);
     const obv_code code = obv_store_get_all(c->env->store, path.s, sizeof bytes, &file, c->cancel, err);
     if (code == OBV_E_NOT_FOUND)
-        return obv_fail(err, OBV_E_NOT_READY, 0, "the log archive has not begun with this PG: %s is not there", path.s);
+        return obv_fail(err, code, 0, "the log archive has not begun with this PG: %s is not there", path.s);
     OBV_TRY(code);
-    return obv_archive_key_parse(obv_buf_span(&file), key, err) == OBV_OK ? OBV_OK : obv_wrap(err, "%s", path.s);
-}
-
-/* In piece mode a PG has a key in each piece from its first one on; what the round began with stands in all of them. */
-static obv_code get_piece_key(const obv_pg_copy *c, obv_archive_place *place, obv_archive_key *key, obv_err *err)
-{
-    OBV_AUTO(obv_buf_fini) obv_buf file = obv_buf_heap(PIECES_MAX);
-    OBV_AUTO(obv_freep) obv_archive_piece *pieces = NULL;
-    size_t n = 0;
-    obv_path path;
-    obv_archive_path_pieces(&place->root, obv_pg_key_tenant(c->pg), &path);
-    OBV_TRY(obv_store_get_all(c->env->store, path.s, PIECES_MAX, &file, c->cancel, err));
-    if (obv_archive_pieces_parse(obv_buf_span(&file), &pieces, &n, err) != OBV_OK)
+    if (obv_archive_key_parse(obv_buf_span(&file), key, err) != OBV_OK)
         return obv_wrap(err, "%s", path.s);
-    obv_code code = OBV_E_NOT_READY;
-    while (n-- > 0 && code == OBV_E_NOT_READY) {
-        if (pieces[n].round != (int64_t)place->round || pieces[n].piece_id <= 0)
-            continue;
-        place->piece = (uint64_t)pieces[n].piece_id;
-        place->piece_date = pieces[n].create_date;
-        code = get_key(c, place, key, err);
-    }
-    return code;
+    return OBV_OK;
 }
 
+/* From the newest piece back: the first one that begins at or before the copy's log has it, or those behind it have. */
 obv_code obv_backup_check_archive(const obv_pg_copy *c, uint64_t last_replay_log_id, obv_err *err)
 {
-    obv_archive_place place = {.root = *c->root, .round = c->task->round};
-    obv_archive_key key;
-    obv_code code = get_key(c, &place, &key, err);
-    if (code == OBV_E_NOT_READY) {
-        obv_err later = {0};
-        code = get_piece_key(c, &place, &key, &later);
-        if (code != OBV_OK && code != OBV_E_NOT_READY && code != OBV_E_NOT_FOUND && err)
-            *err = later;
+    static const obv_archive_step ROUND = {0};
+    OBV_AUTO(obv_freep) obv_archive_step *steps = NULL;
+    size_t n = 0;
+    OBV_TRY(
+        obv_pieces_read(c->env->store, c->root, obv_pg_key_tenant(c->pg), c->task->round, c->cancel, &steps, &n, err));
+    obv_archive_key key = {0};
+    bool begun = false;
+    for (size_t i = n > 0 ? n : 1; i-- > 0;) {
+        const obv_code code = read_key(c, n > 0 ? &steps[i] : &ROUND, &key, err);
         if (code == OBV_E_NOT_FOUND)
-            code = OBV_E_NOT_READY;
+            continue;
+        OBV_TRY(code);
+        if (key.state.max_log_id <= last_replay_log_id)
+            return OBV_OK;
+        begun = true;
     }
-    OBV_TRY(code);
-    if (key.state.start.start_log_id > last_replay_log_id + 1)
-        return obv_fail(err, OBV_E_PRECONDITION, 0,
-                        "the log archive begins behind log %" PRIu64 ", the copy needs the log behind %" PRIu64,
-                        key.state.start.start_log_id - 1, last_replay_log_id);
-    return OBV_OK;
+    if (!begun) {
+        if (err)
+            err->code = OBV_E_NOT_READY;
+        return OBV_E_NOT_READY;
+    }
+    return obv_fail(err, OBV_E_PRECONDITION, 0,
+                    "the log archive begins behind log %" PRIu64 ", the copy needs the log behind %" PRIu64,
+                    key.state.max_log_id, last_replay_log_id);
 }
 
 static obv_code remove_one(void *ctx, const obv_journal_object *o, obv_err *err)

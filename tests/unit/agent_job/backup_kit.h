@@ -7,6 +7,7 @@
 #define OBV_TEST_BACKUP_KIT_H
 
 #include "base/clock.h"
+#include "format/media/archive_infos.h"
 #include "format/media/archive_key.h"
 #include "format/media/archive_paths.h"
 #include "format/media/macro_index.h"
@@ -252,10 +253,10 @@ static inline obv_store *kit_store(const struct kit *k)
     return s;
 }
 
-/* The log archive has begun with a PG: its log from start on is archived. */
-static inline void kit_archive_from(const struct kit *k, size_t pg, uint64_t start_log_id)
+/* A PG's archive_key in a piece of the round says that its log from start on is there. */
+static inline void kit_archive_in(const struct kit *k, size_t pg, uint64_t piece, uint64_t start_log_id)
 {
-    const obv_archive_place place = {.root = k->media, .round = 1};
+    const obv_archive_place place = {.root = k->media, .round = 1, .piece = piece, .piece_date = piece ? 20210304 : 0};
     const obv_archive_base base = {.start_log_id = start_log_id, .start_ts = 1, .log_submit_ts = 1};
     const obv_archive_key key = obv_archive_key_first(&base, 1);
     const obv_pg_key pg_key = kit_pg(pg);
@@ -266,6 +267,30 @@ static inline void kit_archive_from(const struct kit *k, size_t pg, uint64_t sta
     obv_store *s = kit_store(k);
     obv_archive_path_key(&place, &pg_key, &path);
     obv_archive_key_emit(&key, &file);
+    assert_int_equal(obv_store_put_bytes(s, path.s, false, obv_buf_span(&file), NULL, &err), OBV_OK);
+    obv_store_close(s);
+}
+
+/* The log archive has begun with a PG: its log from start on is archived. */
+static inline void kit_archive_from(const struct kit *k, size_t pg, uint64_t start_log_id)
+{
+    kit_archive_in(k, pg, 0, start_log_id);
+}
+
+/* The round is cut into pieces 5 and 6; piece 4 was another round's. */
+static inline void kit_list_pieces(const struct kit *k)
+{
+    OBV_AUTO(obv_freep) obv_archive_piece *p = calloc(3, sizeof *p);
+    assert_non_null(p);
+    for (int64_t i = 0; i < 3; i++)
+        p[i] = (obv_archive_piece){
+            .incarnation = 1, .tenant_id = KIT_TENANT, .round = i > 0, .piece_id = 4 + i, .create_date = 20210304};
+    OBV_AUTO(obv_buf_fini) obv_buf file = obv_buf_heap(65536);
+    obv_path path;
+    obv_err err = {0};
+    obv_store *s = kit_store(k);
+    obv_archive_pieces_emit(p, 3, &file);
+    obv_archive_path_pieces(&k->media, KIT_TENANT, &path);
     assert_int_equal(obv_store_put_bytes(s, path.s, false, obv_buf_span(&file), NULL, &err), OBV_OK);
     obv_store_close(s);
 }

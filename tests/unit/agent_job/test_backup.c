@@ -142,6 +142,39 @@ static void a_pg_whose_log_is_not_archived_is_refused(void **state)
     assert_int_equal(t.code, OBV_E_PRECONDITION);
 }
 
+/* The newest piece begins behind the copies' log, but the one before it does not. */
+static void log_is_looked_for_in_all_pieces(void **state)
+{
+    struct kit *k = *state;
+    struct tree_reports t;
+    kit_list_pieces(k);
+    for (size_t i = 0; i < KIT_PGS; i++) {
+        if (i != 1)
+            kit_archive_in(k, i, 5, KIT_LAST_LOG + 1);
+        kit_archive_in(k, i, 6, KIT_LAST_LOG + 5);
+    }
+    kit_archive_in(k, 1, 4, KIT_LAST_LOG + 1); /* of another round */
+    assert_int_equal(kit_run(k, OBV_TASK_BATCH, NULL, 0), OBV_TASK_DONE);
+    read_reports(k, &t);
+    assert_int_equal(t.pgs, KIT_PGS - 1);
+    assert_int_equal(t.failed, 1);
+    assert_int_equal(t.code, OBV_E_PRECONDITION);
+}
+
+static void a_pg_in_no_piece_is_not_ready(void **state)
+{
+    struct kit *k = *state;
+    struct tree_reports t;
+    kit_list_pieces(k);
+    for (size_t i = 0; i < KIT_PGS; i++)
+        if (i != 1)
+            kit_archive_in(k, i, 5, KIT_LAST_LOG + 1);
+    assert_int_equal(kit_run(k, OBV_TASK_BATCH, NULL, 0), OBV_TASK_DONE);
+    read_reports(k, &t);
+    assert_int_equal(t.failed, 1);
+    assert_int_equal(t.code, OBV_E_NOT_READY);
+}
+
 static void another_attempts_fence_is_respected(void **state)
 {
     struct kit *k = *state;
@@ -396,6 +429,8 @@ int main(void)
         T(a_server_that_is_away_for_a_moment_is_waited_for),
         T(a_failed_pg_is_reported_and_the_others_are_copied),
         T(a_pg_whose_log_is_not_archived_is_refused),
+        T(log_is_looked_for_in_all_pieces),
+        T(a_pg_in_no_piece_is_not_ready),
         T(another_attempts_fence_is_respected),
         T(a_batch_stops_when_it_is_asked_to),
         T(a_batch_ends_at_its_deadline),
