@@ -3,6 +3,7 @@
 #include "format/media/info_files.h"
 #include "format/media/macro_index.h"
 #include "format/media/meta_records.h"
+#include "format/media/old_layouts.h"
 #include "format/media/tenant_names.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -14,6 +15,23 @@ static int any_key(void *ctx, const obv_pg_key *k) { return (void)ctx, (void)k, 
 static int any_tenant(void *ctx, const obv_tenant_info *e) { return (void)ctx, (void)e, 0; }
 static int any_name(void *ctx, const obv_tenant_name *e) { return (void)ctx, (void)e, 0; }
 static int any_index(void *ctx, const obv_meta_index *e) { return (void)ctx, (void)e, 0; }
+
+static int any_old(void *ctx, const obv_old_macro_entry *e) { return (void)ctx, (void)e, 0; }
+
+static void read_old_metas(obv_span body)
+{
+    obv_partition_store_meta store;
+    obv_sstable_meta meta;
+    obv_table_key key;
+    obv_old_list l;
+    (void)!obv_old_store_meta_parse(body, &store, NULL);
+    if (obv_old_list_parse(body, &l, NULL) == OBV_OK)
+        while (obv_old_list_sstable(&l, &meta, NULL) == OBV_OK)
+            ;
+    if (obv_old_list_parse(body, &l, NULL) == OBV_OK)
+        while (obv_old_list_table_key(&l, &key, NULL) == OBV_OK)
+            ;
+}
 
 static const struct {
     uint16_t type, data_version;
@@ -57,13 +75,14 @@ static void read_kind(size_t kind, obv_span file)
         break;
     case OBV_FILE_MACRO_INDEX:
         (void)!obv_macro_index_each(file, &(obv_macro_index_visitor){0}, NULL);
+        (void)!obv_old_macro_index_each(file, any_old, NULL, NULL);
         break;
     case OBV_FILE_MACRO_DATA:
         (void)!obv_macro_frame_parse(file, &a, &b, NULL);
         break;
     default:
         while (obv_block_next(&r, KINDS[kind].type, &a, &at, NULL) == OBV_OK)
-            ;
+            read_old_metas(a);
     }
 }
 

@@ -1,6 +1,6 @@
 #include "format/ob/metas.h"
 
-enum { STORAGE_INFO_VERSION = 3 };
+enum { STORAGE_INFO_OLD = 2, STORAGE_INFO_VERSION = 3 }; /* the old one has three members more behind data_info */
 
 /* An envelope of version 1 whose length field may have to be rewritten: remembers where it lies. */
 static obv_rd enter(obv_rd *r, const uint8_t *base, size_t *len_at, uint64_t *body_len)
@@ -75,6 +75,11 @@ obv_code obv_pg_meta_parse(obv_span s, obv_pg_meta *out, obv_err *err)
     const uint8_t *schema_at = data.p;
     read_data_info(&data, &m.data, &schema_at);
     m.schema_version_at = (size_t)(schema_at - s.p);
+    if (version == STORAGE_INFO_OLD) {
+        (void)obv_rd_bool(&storage);         /* from 1.4 */
+        obv_rd_skip_words(&storage, 1);      /* version */
+        (void)obv_rd_unis_span(&storage, 1); /* what was to recover */
+    }
     (void)obv_rd_vi64(&storage); /* pg_file_id */
 
     skip_split_info(&body);
@@ -93,7 +98,7 @@ obv_code obv_pg_meta_parse(obv_span s, obv_pg_meta *out, obv_err *err)
 
     r.bad |= body.bad || storage.bad || data.bad;
     OBV_TRY(obv_rd_done(&r, "PG meta", err));
-    if (version != STORAGE_INFO_VERSION)
+    if (version != STORAGE_INFO_VERSION && version != STORAGE_INFO_OLD)
         return obv_fail(err, OBV_E_UNSUPPORTED, 0, "PG meta: storage info of version %d", (int)version);
     if (!obv_pg_key_valid(&m.key))
         return obv_fail(err, OBV_E_CORRUPT, 0, "PG meta: its key is not valid");

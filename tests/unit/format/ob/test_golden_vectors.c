@@ -404,7 +404,7 @@ static void media_of_two_pgs_are_read(void **state)
     assert_code(obv_meta_index_file_each(golden_file("backup_meta_index_file.bin"), a_meta,
                                          &(struct media){.file = golden_file("backup_meta_file_1.bin")}, &err),
                 OBV_OK, &err);
-    /* the index of before 3.1 has another record: never written by 3.1, refused rather than misread */
+    /* the index of before 3.1 has another record (unit.format_media.old_layouts): refused here rather than misread */
     assert_int_not_equal(obv_macro_index_each(golden_file("backup_macro_block_index_v1.bin"),
                                               &(obv_macro_index_visitor){a_table, NULL, &old}, &err),
                          OBV_OK);
