@@ -332,7 +332,8 @@ void *clog_writer_main(void *arg)
             bool skip = r->kind == BUS_LOCAL && !(r->host_mask & (1u << (h->id - 1)));
             skip |= rep->absent;
             if (r->kind == BUS_LOG && rep->skip_logs > 0) {
-                rep->skip_logs--; /* a replica under rebuild does not get this log */
+                if (--rep->skip_logs == 0) /* a replica under rebuild does not get this log */
+                    rep->need_rebuild = 0;
                 skip = true;
             }
             pl[n] = (struct place){

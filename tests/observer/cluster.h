@@ -223,7 +223,6 @@ struct host {
     pthread_mutex_t work_mu;
     void *workload, *storm;
     pthread_mutex_t restore_mu;
-    struct obuf restore_sources; /* NUL-separated */
 };
 
 /** What the schema has dropped is served for gc_delay_us. */

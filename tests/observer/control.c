@@ -153,6 +153,8 @@ static json_t *v_rebuild(struct host *h, const json_t *req)
     if (pg < 0 || host < 1 || host > h->n_members || pg_at(h, (uint32_t)pg)->leader == host)
         return result(-4002, "rebuild: pg and a follower's host are needed");
     /* The next logs of the PG pass by this host; it then stands behind them, as after a rebuild from the leader. */
+    if (jbool(req, "mark"))
+        pg_at(h, (uint32_t)pg)->rep[host - 1].need_rebuild = 1;
     pg_at(h, (uint32_t)pg)->rep[host - 1].skip_logs = (int)jint(req, "logs", 5);
     return result(0, "");
 }

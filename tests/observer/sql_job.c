@@ -86,6 +86,14 @@ static json_t *load_in(const char *dir, const char *name)
     return json_load_file(path, 0, NULL);
 }
 
+/* DROP TENANT of the tenant that the job makes, asked of whichever host. */
+static bool dropped(const struct job *j)
+{
+    char path[700];
+    snprintf(path, sizeof path, "%s/dropped", j->dir);
+    return access(path, F_OK) == 0;
+}
+
 /* Waits for the child; db = NULL: without any tables (preview). @return false: told to stop, the child was ended */
 static bool watch_reader(pid_t pid, struct job *j, sqlite3 *db)
 {
@@ -105,7 +113,7 @@ static bool watch_reader(pid_t pid, struct job *j, sqlite3 *db)
         }
         if (got == pid || (got < 0 && errno != EINTR))
             return true;
-        if (all.stop) {
+        if (all.stop || dropped(j)) {
             kill(-pid, SIGTERM);
             waitpid(pid, &status, 0);
             return false;
@@ -115,6 +123,16 @@ static bool watch_reader(pid_t pid, struct job *j, sqlite3 *db)
 }
 
 /* ---- job ---- */
+
+#define OB_EAGAIN (-4023)
+
+/* "Local schema is old": RootService tries CREATE_USER_PARTITIONS again and again, and nothing ever changes. */
+static void try_for_ever(struct job *j, sqlite3 *db)
+{
+    job_status(db, j->id, "CREATE_USER_PARTITIONS");
+    while (!all.stop && !dropped(j))
+        nap();
+}
 
 static void finish(sqlite3 *db, struct job *j, bool ok, const char *text)
 {
@@ -153,7 +171,13 @@ static void run(struct job *j, sqlite3 *db)
     bool ended = watch_reader(pid, j, db);
     json_t *result = ended ? load_in(j->dir, "result.json") : NULL;
     struct obs_err err = {0};
-    if (ended && !result) {
+    if (ended && result && job_int(result, "rc") == OB_EAGAIN) {
+        try_for_ever(j, db);
+        ended = false;
+    }
+    if (dropped(j)) {
+        finish(db, j, false, "ret=-5157, tenant was dropped");
+    } else if (ended && !result) {
         finish(db, j, false, "reader ended without a result");
     } else if (ended && job_int(result, "rc") != 0) {
         char text[600];
@@ -249,7 +273,7 @@ static json_t *make_request(struct host *h, sqlite3 *db, const struct obs_restor
 {
     return json_pack(
         "{s:I, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:b, s:s, s:s, s:s, s:s, s:[]}", "job_id",
-        (json_int_t)id, "at", r->at ? r->at : "", "sources", r->at ? json_array() : job_sources(db),
+        (json_int_t)id, "at", r->at ? r->at : "", "sources", job_sources(r->at ? NULL : r->sources),
         "backup_tenant_name", r->src_tenant, "backup_cluster_name", o->cluster_name, "backup_cluster_id",
         (json_int_t)o->cluster_id, "until_us", (json_int_t)r->until_us, "dst_tenant_id", (json_int_t)tenant_id,
         "dst_tenant_name", r->dst_tenant, "cluster_version", (json_int_t)cluster_version(h), "restore_data_version",
@@ -346,7 +370,7 @@ int obs_sql_restore(struct host *h, const struct obs_restore *r, int64_t *job_id
         return job_fail(err, OB_ERR_UNEXPECTED, "cluster.db cannot be opened");
     struct job_option o;
     int rc = job_check(h, db, r, &o, err);
-    int64_t added = job_ask_int(db, "SELECT COUNT(*) FROM front_restore_source");
+    bool added = r->sources && *r->sources;
     if (rc == 0 && r->at && added)
         rc = job_fail(err, OB_NOT_SUPPORTED, "AT together with added restore sources is not supported");
     if (rc == 0 && !r->at && !added)
@@ -355,6 +379,38 @@ int obs_sql_restore(struct host *h, const struct obs_restore *r, int64_t *job_id
         rc = preview(h, db, r, &o, err);
     if (rc == 0 && !r->preview)
         rc = make_job(h, db, r, &o, job_id, err);
+    sqlite3_close(db);
+    return rc;
+}
+
+int obs_sql_drop_tenant(struct host *h, const char *name, struct obs_err *err)
+{
+    char tenant[32], dir[JOB_PATH];
+    int rc = 0;
+    sqlite3 *db = job_open_db(h);
+    if (!db)
+        return job_fail(err, OB_ERR_UNEXPECTED, "cluster.db cannot be opened");
+    if (job_ask(db,
+                "SELECT j.dir FROM front_restore_job j JOIN __all_restore_progress p ON p.job_id = j.job_id "
+                "WHERE p.tenant_name = ?1",
+                name, dir, sizeof dir)) {
+        char path[700];
+        snprintf(path, sizeof path, "%s/dropped", dir);
+        int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+        rc = fd < 0 ? job_fail(err, OB_ERR_UNEXPECTED, "job cannot be told") : 0;
+        if (fd >= 0)
+            close(fd);
+    } else if (job_ask(db, "SELECT tenant_id FROM __all_tenant WHERE tenant_name = ?1", name, tenant, sizeof tenant)) {
+        json_t *req = json_pack("{s:s, s:s, s:I}", "verb", "tenant", "op", "drop", "tenant",
+                                (json_int_t)strtoll(tenant, NULL, 10));
+        json_t *a = obs_control(h, req);
+        if (!json_is_true(json_object_get(a, "ok")))
+            rc = job_fail(err, (int)job_int(a, "code"), "drop failed");
+        json_decref(a);
+        json_decref(req);
+    } else {
+        rc = job_fail(err, OB_TENANT_NOT_EXIST, "Unknown tenant '%s'", name);
+    }
     sqlite3_close(db);
     return rc;
 }

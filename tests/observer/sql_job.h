@@ -19,7 +19,7 @@ struct job_option { /* of WITH '...' */
 /* ---- sql_job_table.c */
 sqlite3 *job_open_db(struct host *h);                /* a connection of one's own; NULL: cannot be opened */
 int64_t job_ask_int(sqlite3 *db, const char *query); /* 0: no row */
-json_t *job_sources(sqlite3 *db);                    /* what ADD RESTORE SOURCE gathered */
+json_t *job_sources(const char *list);               /* what ADD RESTORE SOURCE gathered */
 /** The first rows of a job, inside the caller's transaction; @p request is its job.json in @p dir. */
 bool job_insert(struct host *h, sqlite3 *db, const struct obs_restore *r, const struct job_option *o,
                 const json_t *request, const char *dir);

@@ -16,7 +16,6 @@ sqlite3 *job_open_db(struct host *h)
     }
     sqlite3_busy_timeout(db, 30000);
     sqlite3_exec(db,
-                 "CREATE TABLE IF NOT EXISTS front_restore_source (uri TEXT);"
                  "CREATE TABLE IF NOT EXISTS front_restore_job (job_id INTEGER PRIMARY KEY, host INTEGER, dir TEXT)",
                  NULL, NULL, NULL);
     return db;
@@ -53,31 +52,15 @@ const char *job_text(const json_t *o, const char *key)
 
 /* ---- sources ---- */
 
-int obs_sql_add_restore_source(struct host *h, const char *uri, struct obs_err *err)
+json_t *job_sources(const char *list)
 {
-    sqlite3 *db = job_open_db(h);
-    bool ok = db && PUT(db, "INSERT INTO front_restore_source VALUES (?1)", uri);
-    sqlite3_close(db);
-    return ok ? 0 : job_fail(err, OB_ERR_UNEXPECTED, "cluster.db cannot be written");
-}
-
-int obs_sql_clear_restore_source(struct host *h, struct obs_err *err)
-{
-    sqlite3 *db = job_open_db(h);
-    bool ok = db && sqlite3_exec(db, "DELETE FROM front_restore_source", NULL, NULL, NULL) == SQLITE_OK;
-    sqlite3_close(db);
-    return ok ? 0 : job_fail(err, OB_ERR_UNEXPECTED, "cluster.db cannot be written");
-}
-
-json_t *job_sources(sqlite3 *db)
-{
-    json_t *list = json_array();
-    sqlite3_stmt *q = NULL;
-    if (sqlite3_prepare_v2(db, "SELECT uri FROM front_restore_source ORDER BY rowid", -1, &q, NULL) == SQLITE_OK)
-        while (sqlite3_step(q) == SQLITE_ROW)
-            json_array_append_new(list, json_string((const char *)sqlite3_column_text(q, 0)));
-    sqlite3_finalize(q);
-    return list;
+    json_t *out = json_array();
+    while (list && *list) {
+        size_t n = strcspn(list, "\n");
+        json_array_append_new(out, json_stringn(list, n));
+        list += n + (list[n] != '\0');
+    }
+    return out;
 }
 
 int64_t job_ask_int(sqlite3 *db, const char *query)

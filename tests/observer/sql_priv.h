@@ -111,6 +111,7 @@ struct sql_session {
     char greeting[256]; /* @@version_comment when this server was told to be of another version */
     sqlite3 *db_handle;
     char *vars[SQL_MAX_VARS]; /* session values that differ from the default */
+    char *restore_sources;    /* ADD RESTORE SOURCE: a variable of the session; NULL none, else separated by newlines */
     int tz_offset_s;
     int64_t deadline_us; /* of the running statement, CLOCK_MONOTONIC; 0 = none */
     int internal;        /* >0: our own statement, the authorizer lets it pass */
@@ -166,6 +167,7 @@ bool sql_set(struct sql_session *s, const struct sql_stmt *st, struct sql_result
 bool sql_show(struct sql_session *s, const struct sql_stmt *st, struct sql_result *out, struct sql_err *err);
 bool sql_alter_system(struct sql_session *s, const struct sql_stmt *st, struct sql_result *out, struct sql_err *err);
 bool sql_restore_point(struct sql_session *s, const struct sql_stmt *st, struct sql_result *out, struct sql_err *err);
+bool sql_drop_tenant(struct sql_session *s, const struct sql_stmt *st, struct sql_err *err);
 
 /** Syntax error at token @p i, in MySQL's words. Always false. */
 bool sql_syntax(struct sql_err *err, const struct sql_stmt *st, size_t i);

@@ -74,6 +74,7 @@ bool sql_restore_stmt(struct sql_session *s, const struct sql_stmt *st, struct s
         return sql_fail(err, OB_INVALID_ARGUMENT, "restore option is longer than %d", MAX_OPTION);
     if (st->describe)
         return true;
+    p.r.sources = s->restore_sources;
     int64_t job_id;
     struct obs_err e = {0};
     int rc = obs_sql_restore(s->srv->host, &p.r, &job_id, &e);

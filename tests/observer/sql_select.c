@@ -143,6 +143,8 @@ void sql_session_reset(struct sql_session *s)
         free(s->vars[i]);
         s->vars[i] = NULL;
     }
+    free(s->restore_sources);
+    s->restore_sources = NULL;
     sql_time_zone("SYSTEM", &s->tz_offset_s);
 }
 

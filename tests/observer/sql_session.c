@@ -78,6 +78,8 @@ static bool dispatch(struct sql_session *s, const struct sql_stmt *st, struct sq
         return sql_alter_system(s, st, out, err);
     if ((sql_tok_is(t, 0, "create") || sql_tok_is(t, 0, "drop")) && sql_tok_is(t, 1, "restore"))
         return sql_restore_point(s, st, out, err);
+    if (sql_tok_is(t, 0, "drop") && sql_tok_is(t, 1, "tenant"))
+        return sql_drop_tenant(s, st, err);
     return refuse(s, st, err);
 }
 

@@ -233,21 +233,25 @@ static bool set_parameter(struct sql_session *s, const struct sql_stmt *st, stru
            from_store(obs_sql_set_parameter(s->srv->host, "restore_concurrency", value, 0, &e), &e, err);
 }
 
-/* ALTER SYSTEM ADD RESTORE SOURCE 'uri', CLEAR RESTORE SOURCE */
+/* ALTER SYSTEM ADD RESTORE SOURCE 'uri', CLEAR RESTORE SOURCE: OceanBase keeps the list in a user variable of the
+ * session. Another connection knows nothing of it, and a RESTORE does not use it up. */
 static bool restore_source(struct sql_session *s, const struct sql_stmt *st, bool add, struct sql_err *err)
 {
     const struct sql_toks *t = st->toks;
-    struct obs_err e = {0};
     if (!sql_tok_is(t, 3, "restore") || !sql_tok_is(t, 4, "source"))
         return sql_syntax(err, st, 3);
-    if (!add)
-        return t->n != 5 ? sql_syntax(err, st, 5)
-                         : st->describe || from_store(obs_sql_clear_restore_source(s->srv->host, &e), &e, err);
-    if (t->v[5].kind != TK_STRING || t->n != 6)
+    if (t->n != (add ? 6 : 5) || (add && t->v[5].kind != TK_STRING))
         return sql_syntax(err, st, 5);
-    if (strncmp(t->v[5].text, "file:///", 8) != 0 && strncmp(t->v[5].text, "oss://", 6) != 0)
+    if (add && strncmp(t->v[5].text, "file:///", 8) != 0 && strncmp(t->v[5].text, "oss://", 6) != 0)
         return sql_fail(err, OB_INVALID_ARGUMENT, "restore source '%s' is no valid path", t->v[5].text);
-    return st->describe || from_store(obs_sql_add_restore_source(s->srv->host, t->v[5].text, &e), &e, err);
+    if (st->describe)
+        return true;
+    char *old = s->restore_sources, *list = NULL;
+    if (add && asprintf(&list, "%s%s%s", old ? old : "", old ? "\n" : "", t->v[5].text) < 0)
+        return sql_fail(err, OB_ERR_UNEXPECTED, "no memory");
+    s->restore_sources = list;
+    free(old);
+    return true;
 }
 
 bool sql_alter_system(struct sql_session *s, const struct sql_stmt *st, struct sql_result *out, struct sql_err *err)
@@ -289,4 +293,26 @@ bool sql_restore_point(struct sql_session *s, const struct sql_stmt *st, struct 
     return from_store(sql_tok_is(t, 0, "create") ? obs_sql_create_restore_point(s->srv->host, tenant, t->v[3].text, &e)
                                                  : obs_sql_drop_restore_point(s->srv->host, tenant, t->v[3].text, &e),
                       &e, err);
+}
+
+/* ---- DROP TENANT [IF EXISTS] name [FORCE] */
+
+bool sql_drop_tenant(struct sql_session *s, const struct sql_stmt *st, struct sql_err *err)
+{
+    const struct sql_toks *t = st->toks;
+    bool if_exists = sql_tok_is(t, 2, "if") && sql_tok_is(t, 3, "exists");
+    size_t i = if_exists ? 4 : 2;
+    if (t->v[i].kind != TK_WORD && t->v[i].kind != TK_QUOTED)
+        return sql_syntax(err, st, i);
+    if (t->n != i + 1 && (t->n != i + 2 || !sql_tok_is(t, i + 1, "force")))
+        return sql_syntax(err, st, i + 1);
+    if (!sql_need_alter_system(s, err))
+        return false;
+    if (strcasecmp(t->v[i].text, "sys") == 0)
+        return sql_fail(err, OB_OP_NOT_ALLOW, "drop sys tenant not allowed");
+    if (st->describe)
+        return true;
+    struct obs_err e = {0};
+    int rc = obs_sql_drop_tenant(s->srv->host, t->v[i].text, &e);
+    return rc == -OB_TENANT_NOT_EXIST && if_exists ? true : from_store(rc, &e, err);
 }

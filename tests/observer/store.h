@@ -102,13 +102,14 @@ int obs_sql_set_parameter(struct host *h, const char *name, const char *value, i
 int obs_sql_set_undo_retention(struct host *h, uint64_t tenant, int64_t seconds, struct obs_err *err);
 int obs_sql_create_restore_point(struct host *h, uint64_t tenant, const char *name, struct obs_err *err);
 int obs_sql_drop_restore_point(struct host *h, uint64_t tenant, const char *name, struct obs_err *err);
-/** ALTER SYSTEM ADD RESTORE SOURCE 'uri' / CLEAR RESTORE SOURCE. Kept per cluster, consumed by the next restore. */
-int obs_sql_add_restore_source(struct host *h, const char *uri, struct obs_err *err);
-int obs_sql_clear_restore_source(struct host *h, struct obs_err *err);
+/** DROP TENANT name FORCE, also of one that a restore job is making: the job then ends with RESTORE_FAIL. -5157: none.
+ */
+int obs_sql_drop_tenant(struct host *h, const char *name, struct obs_err *err);
 
 struct obs_restore {
     const char *dst_tenant, *src_tenant;
-    const char *at;        /* NULL: added sources are used */
+    const char *at;        /* NULL: the session's sources are used */
+    const char *sources;   /* what ADD RESTORE SOURCE gathered, separated by newlines; NULL none */
     int64_t until_us;      /* already converted from the session's time zone */
     const char *options;   /* text of WITH '...' */
     const char *passwords; /* SET DECRYPTION IDENTIFIED BY list, or "" */

@@ -90,6 +90,28 @@ def spoils(b, pgs):
     print("spoilt logs are where they were asked for", flush=True)
 
 
+def rebuilt(b, pgs):
+    """A follower with a stale tail is rebuilt: start_id jumps over ids that its clog has only as a lost proposal."""
+    p = next(x for x in pgs if x["leader"] != 3)
+    where = f"WHERE svr_ip = '{HOSTS[2]}' AND svr_port = {PORT + 1} AND table_id = {key_of(p['pg']).table_id} AND partition_idx = {key_of(p['pg']).partition_id}"
+    ask = "SELECT start_id, is_need_rebuild FROM __all_virtual_clog_stat " + where
+    b.ctl("checkpoint", pg=p["pg"])
+    settle(b, p["pg"], 3)
+    ((before, mark),) = sql(ask, 3)
+    assert not mark
+    b.ctl("stale_tail", host=3, pg=p["pg"], count=2)
+    b.ctl("rebuild", host=3, pg=p["pg"], logs=2, mark=True)
+    ((at, mark),) = sql(ask, 3)
+    assert at == before and mark
+    for _ in range(3):
+        b.ctl("checkpoint", pg=p["pg"])
+    mine = settle(b, p["pg"], 3)
+    ((at, mark),) = sql(ask, 3)
+    assert at == before + 3 and not mark, (at, before, mark)
+    assert before not in mine and before + 1 not in mine and before + 2 in mine
+    print("rebuilt: start_id", before, "->", at, flush=True)
+
+
 def compressed(b, pg):
     b.ctl("quiesce")
     methods = {}
@@ -198,6 +220,7 @@ def main():
         pgs = [p for p in b.ctl("status", pgs=True)["pgs"] if p["kind"] == 0 and key_of(p["pg"]).tenant_id == 1001]
         compressed(b, f"{1001 << 40 | 50001}/0")
         leaders(b)
+        rebuilt(b, [p for p in b.ctl("status", pgs=True)["pgs"] if p["kind"] == 0 and key_of(p["pg"]).tenant_id == 1002])
         spoils(b, pgs)
         files(b)
         rates(b)

@@ -16,6 +16,8 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "reader")]
 
 import gen_archive  # noqa: E402
+import media as M  # noqa: E402
+import records as R  # noqa: E402
 import treegen  # noqa: E402
 from rows import index_row_key  # noqa: E402
 from sql_client import Connection, SqlError  # noqa: E402
@@ -70,6 +72,21 @@ def damaged_copy(tree, to):
     return to
 
 
+def late_schema_copy(tree, to):
+    """The same tree, whose set says that its schema is later than anything in the log."""
+    shutil.copytree(tree, to)
+    for base, _, files in os.walk(to):
+        for name in ("tenant_backup_set_file_info", "single_backup_set_info"):
+            if name in files:
+                path = os.path.join(base, name)
+                with open(path, "rb") as f:
+                    v = M.get_info(f.read(), M.TYPE_SET_FILES, R.SET_FILE_INFOS)
+                for e in v["items"]:
+                    e["backup_schema_version"] = 1 << 60
+                treegen.put(path, M.put_info(M.TYPE_SET_FILES, R.SET_FILE_INFOS.put(v), 0))
+    return to
+
+
 class Restore(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -80,6 +97,7 @@ class Restore(unittest.TestCase):
         os.mkdir(dest)
         cls.tree = Tree(os.path.join(dest, "backup"))
         cls.bad = damaged_copy(cls.tree.root, os.path.join(dest, "bad"))
+        cls.late = late_schema_copy(cls.tree.root, os.path.join(dest, "late"))
         cls.dir = os.path.join(cls.root, "c")
         start = [LAUNCHER, "start", "--dir", cls.dir, "--hosts", HOSTS, "--empty", "--pools", "free1,free2,free3"]
         if os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode == 0:
@@ -148,6 +166,28 @@ class Restore(unittest.TestCase):
         for how in cases:
             with self.assertRaises(SqlError, msg=how):
                 self.restore(**{"dest": "never", "pool": "free3", "until": self.tree.last, **how})
+        self.assertEqual(self.c.query("SELECT * FROM __all_restore_info"), [])
+
+    def test_a_tenant_dropped_on_the_way_ends_the_job(self):
+        """And only that ends a restore whose S_v is later than the schema at T: it is tried for ever."""
+        ((text,),) = self.c.query(f"SELECT USEC_TO_TIME({self.tree.last})")
+        self.c.query(f"ALTER SYSTEM RESTORE gone FROM t1 AT 'file://{self.late}' UNTIL '{text}' WITH '{OPTION}free3'")
+        ask = "SELECT status FROM __all_restore_progress WHERE tenant_name = 'gone'"
+        for _ in range(100):
+            if self.c.query(ask) == [("CREATE_USER_PARTITIONS",)]:
+                break
+            time.sleep(0.1)
+        time.sleep(1)
+        self.assertEqual(self.c.query(ask), [("CREATE_USER_PARTITIONS",)])
+        self.c.query("DROP TENANT gone FORCE")
+        for _ in range(200):
+            done = self.c.query("SELECT status, info, tenant_id FROM __all_restore_history WHERE tenant_name = 'gone'")
+            if done:
+                break
+            time.sleep(0.05)
+        self.assertEqual(done[0][:2], ("RESTORE_FAIL", "ret=-5157, tenant was dropped"))
+        self.assertEqual(self.c.query(f"SELECT * FROM __all_tenant WHERE tenant_id = {done[0][2]}"), [])
+        self.assertEqual(self.c.query("SELECT tenant_id FROM __all_resource_pool WHERE name = 'free3'"), [(-1,)])
         self.assertEqual(self.c.query("SELECT * FROM __all_restore_info"), [])
 
     def test_damage_found_on_the_way_ends_the_job(self):

@@ -379,9 +379,30 @@ class Restore(Case):
         self.c.query("ALTER SYSTEM ADD RESTORE SOURCE 'file:///nowhere/backup_set_1_full_20260101'")
         self.restore(4007)
         self.c.query("ALTER SYSTEM CLEAR RESTORE SOURCE")
+        self.restore(4002, at="")
         with self.assertRaises(SqlError) as e:
             self.c.query("ALTER SYSTEM ADD RESTORE SOURCE '/no/scheme'")
         self.assertEqual(e.exception.number, 4002)
+
+    def test_sources_belong_to_the_session(self):
+        self.connect().query("ALTER SYSTEM ADD RESTORE SOURCE 'file:///nowhere/backup_set_1_full_20260101'")
+        self.restore(4002, at="")
+        self.c.query("ALTER SYSTEM ADD RESTORE SOURCE 'file:///nowhere/backup_set_1_full_20260101'")
+        for _ in range(2):  # not used up by a RESTORE
+            self.restore(4007)
+        self.c.command(31)
+        self.c._raise(self.c._read())
+        self.c.query("SET time_zone = '+00:00'")
+        self.restore(4002, at="")
+
+    def test_drop_tenant(self):
+        self.refused(1227, self.connect("agent"), "DROP TENANT t9 FORCE")
+        self.refused(1064, self.c, "DROP TENANT t9 NOW")
+        self.c.query("DROP TENANT IF EXISTS t9 FORCE")
+        for number, name in ((5157, "t9"), (4179, "sys")):
+            with self.assertRaises(SqlError) as e:
+                self.c.query(f"DROP TENANT {name} FORCE")
+            self.assertEqual(e.exception.number, number)
 
     def test_grammar(self):
         for sql in ("ALTER SYSTEM RESTORE TENANT a FROM b AT 'file:///x' UNTIL '2020-01-01' WITH 'pool_list=p'",
