@@ -352,6 +352,21 @@ class Restore(Case):
         self.c.query("ALTER SYSTEM SET restore_concurrency = 0")
         self.restore(4179)
 
+    def ctl(self, *words):
+        subprocess.run([LAUNCHER, "ctl", "--dir", CLUSTER["dir"], *words], check=True, stdout=subprocess.DEVNULL)
+
+    def test_neither_standby_nor_upgrade(self):
+        for change, back, text in ((["cluster_role", "value=PHYSICAL STANDBY"], ["cluster_role", "value=PRIMARY"], "standby"),
+                                   (["parameter", "name=enable_upgrade_mode", "value=True"], ["parameter", "name=enable_upgrade_mode", "value=False"], "upgrade")):
+            self.ctl(*change)
+            try:
+                with self.assertRaises(SqlError) as e:
+                    self.c.query(f"ALTER SYSTEM RESTORE new1 FROM t1001 AT 'file:///nowhere' UNTIL '2026-01-01 00:00:00' WITH '{self.OPTION % 'test_free'}'")
+                self.assertEqual(e.exception.number, 4179)
+                self.assertIn(text, e.exception.text)
+            finally:
+                self.ctl(*back)
+
     def test_until_must_be_past(self):
         self.restore(4179, until=self.at(+5))
         self.restore(4179, until=self.at(-5))
