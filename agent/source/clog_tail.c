@@ -187,7 +187,18 @@ static obv_code scan_file(obv_clog_source *s, scan *sc, int fd, size_t *budget, 
     }
 }
 
-/* *stop: FINISHED goes on in the next file, TAIL ends the scan. A file that is gone or reused: begin anew. */
+/*
+ * Goes on in the newest file. What lies between was not seen, maybe a greater proposal of a log: no copy from before
+ * counts, and this scan has not reached the tail.
+ */
+static obv_code skip_to_newest(obv_clog_source *s, obv_clog_stop *stop, obv_err *err)
+{
+    begin_at(&s->tail, s->files.newest);
+    *stop = OBV_CLOG_STOP_MORE;
+    return forget_all(&s->tail, err);
+}
+
+/* *stop: FINISHED goes on in the next file, TAIL or MORE end the scan. A file that is gone or reused: begin anew. */
 static obv_code scan_one(obv_clog_source *s, scan *sc, size_t *budget, const obv_cancel *c, obv_clog_stop *stop,
                          obv_err *err)
 {
@@ -202,22 +213,16 @@ static obv_code scan_one(obv_clog_source *s, scan *sc, size_t *budget, const obv
     if (code == OBV_OK)
         code = obv_clog_life_read(fd, &now, err);
     if (code == OBV_E_NOT_FOUND || code == OBV_E_CORRUPT) { /* not there yet, or no block in it yet */
-        if (t->place.offset > 0)
-            begin_at(t, s->files.newest);
-        return OBV_OK;
+        return t->place.offset > 0 ? skip_to_newest(s, stop, err) : OBV_OK;
     }
     OBV_TRY(code);
-    if (t->place.offset > 0 && (now.inode != t->life.inode || now.first_block != t->life.first_block)) {
-        begin_at(t, s->files.newest);
-        return OBV_OK;
-    }
+    if (t->place.offset > 0 && (now.inode != t->life.inode || now.first_block != t->life.first_block))
+        return skip_to_newest(s, stop, err);
     t->life = now;
     OBV_TRY(scan_file(s, sc, fd, budget, c, stop, err));
     if (obv_clog_lives_on(path, fd, &now))
         return OBV_OK;
-    begin_at(t, s->files.newest);
-    *stop = OBV_CLOG_STOP_TAIL;
-    return forget_all(t, err); /* some of them may have been read from the file's next life */
+    return skip_to_newest(s, stop, err); /* some copies may have been read from the file's next life */
 }
 
 obv_code obv_clog_scan(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, const obv_cancel *c, bool *whole,
@@ -236,8 +241,10 @@ obv_code obv_clog_scan(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, co
     OBV_TRY(watch(t, pgs, n, err));
     scan sc = {.s = s};
     size_t budget = SCAN_BYTES;
-    if (t->file_id == 0 || t->file_id > s->files.newest + 1)
+    if (t->file_id == 0 || t->file_id > s->files.newest + 1) {
+        OBV_TRY(forget_all(t, err));
         begin_at(t, s->files.newest);
+    }
     while (t->file_id != 0) {
         obv_clog_stop stop;
         OBV_TRY(scan_one(s, &sc, &budget, c, &stop, err));
@@ -248,7 +255,7 @@ obv_code obv_clog_scan(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, co
             const bool stuck = t->file_id < s->files.newest;
             if (stuck && ++t->stuck >= MAX_STUCK) {
                 OBV_WARN("clog file %u has no end: the tail goes on in file %u", t->file_id, s->files.newest);
-                begin_at(t, s->files.newest);
+                return skip_to_newest(s, &stop, err);
             }
             *whole = !stuck;
             return OBV_OK;
@@ -266,22 +273,33 @@ static obv_code audit_pg(obv_clog_source *s, obv_clog_pg *pg, bool newest, obv_e
     obv_ilog_cursor c;
     size_t got = 0;
     const obv_code found = obv_ilog_find(&s->open.info, &pg->key, &slot, err);
-    if (found != OBV_OK && found != OBV_E_NOT_FOUND)
-        return found;
+    if (obv_clog_is_damage(found))
+        return OBV_OK; /* said where the PG's next log is looked for */
     if (found == OBV_E_NOT_FOUND || slot.max_log_id < pg->audit_log_id) {
         if (!newest)
             pg->audit_ilog = s->open.seen.id + 1;
         return OBV_OK;
     }
-    const uint64_t log_id = pg->audit_log_id;
-    pg->audit_log_id = 0;
+    /* the last one if its cursor is here, for its accumulated checksum covers all before; else it waits next */
+    const uint64_t last = pg->next_log_id - 1;
+    const uint64_t log_id = last <= slot.max_log_id ? last : pg->audit_log_id;
+    const int64_t accum = last <= slot.max_log_id ? pg->accum : pg->audit_accum;
+    pg->audit_log_id = last > log_id ? last : 0;
+    pg->audit_accum = pg->accum;
+    pg->audit_ilog = s->open.seen.id;
     if (slot.min_log_id > log_id) /* its file is purged already: the next comparison covers it */
         return OBV_OK;
-    OBV_TRY(obv_ilog_cursors(s, &slot, log_id, &c, 1, &got, err));
-    if (c.accum != pg->audit_accum)
+    obv_err why = {0};
+    const obv_code code = obv_ilog_cursors(s, &slot, log_id, &c, 1, &got, &why);
+    if (obv_clog_is_damage(code))
+        obv_clog_pg_fail(pg, OBV_E_CORRUPT, "log %llu was taken before its cursor came, which is damaged: %.80s",
+                         (unsigned long long)log_id, why.msg);
+    else if (code != OBV_OK)
+        return obv_fail(err, code, why.sys, "%s", why.msg);
+    else if (c.accum != accum)
         obv_clog_pg_fail(pg, OBV_E_CORRUPT,
                          "log %llu was taken before its cursor came: accumulated checksum %llx, the cursor says %llx",
-                         (unsigned long long)log_id, (unsigned long long)pg->audit_accum, (unsigned long long)c.accum);
+                         (unsigned long long)log_id, (unsigned long long)accum, (unsigned long long)c.accum);
     return OBV_OK;
 }
 

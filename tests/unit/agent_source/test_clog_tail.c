@@ -232,7 +232,13 @@ static void the_tail_goes_on_in_the_next_file(void **state)
     assert_false(scan(t));
     assert_false(scan(t));
     assert_true(scan(t));
+    assert_int_equal(read_all(t), 0); /* what was not seen may have held a greater proposal: the cursors decide */
+    maker_ilog(t->m, 2, true);
+    assert_true(scan(t));
     assert_int_equal(read_all(t), 2);
+    maker_next(t->m, 0, 10);
+    assert_true(scan(t));
+    assert_int_equal(read_all(t), 1);
     bench_free(t);
 }
 
@@ -283,6 +289,98 @@ static void a_cursor_that_contradicts_stops_the_pg(void **state)
     bench_free(t);
 }
 
+/* One log by its cursor, so that a later comparison is no longer the first one; then a burst, in two batches. */
+static void what_was_given_during_a_comparison_is_compared_next(void **state)
+{
+    (void)state;
+    for (int wrong = 0; wrong < 3; wrong++) {
+        bench *t = bench_new();
+        sure(t, 10, 10);
+        assert_true(scan(t));
+        maker_next(t->m, 0, 100);
+        maker_ilog(t->m, 2, true);
+        assert_true(scan(t));
+        assert_int_equal(read_all(t), 1);
+        maker_next(t->m, 0, 100);
+        assert_true(scan(t));
+        sure(t, 12, 10);
+        assert_int_equal(read_all(t), 1);
+        assert_int_equal(t->a.audit_log_id, 11);
+        if (wrong)
+            (void)maker_copy(t->m, 0, 12, 100, 'x');
+        else
+            maker_next(t->m, 0, 100);
+        assert_true(scan(t));
+        sure(t, 13, 10);
+        assert_int_equal(read_all(t), 1);
+        if (wrong == 2) { /* the index comes in two steps: up to log 11 all is right */
+            maker_ilog(t->m, 3, false);
+            assert_true(scan(t));
+            assert_int_equal(read_all(t), 0);
+            assert_int_equal(t->a.failed, OBV_OK);
+            assert_int_equal(t->a.audit_log_id, 12);
+        }
+        if (wrong)
+            maker_next(t->m, 0, 100); /* the log that counts is another one, and the PG's last for now */
+        maker_ilog(t->m, 3, false);
+        assert_true(scan(t));
+        assert_int_equal(read_all(t), 0);
+        assert_int_equal(t->a.failed, wrong ? OBV_E_CORRUPT : OBV_OK);
+        if (!wrong)
+            assert_int_equal(t->a.audit_log_id, 0);
+        bench_free(t);
+    }
+}
+
+static void copies_before_a_file_that_was_skipped_count_no_more(void **state)
+{
+    (void)state;
+    bench *t = bench_new();
+    sure(t, 10, 10);
+    assert_true(scan(t));
+    (void)maker_copy(t->m, 0, 10, 100, 'x');
+    assert_true(scan(t));
+    /* a greater proposal lies in a part of file 1 that is not seen any more */
+    maker_finish_file(t->m);
+    maker_next(t->m, 1, 100);
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/clog/1", t->m->dir);
+    assert_int_equal(unlink(path), 0);
+    assert_false(scan(t));
+    assert_true(scan(t));
+    sure(t, 11, 10);
+    assert_int_equal(read_all(t), 0);
+    bench_free(t);
+}
+
+static void a_damaged_cursor_of_what_was_given_stops_the_pg(void **state)
+{
+    (void)state;
+    bench *t = bench_new();
+    sure(t, 10, 10);
+    assert_true(scan(t));
+    maker_next(t->m, 0, 100);
+    maker_next(t->m, 1, 100);
+    assert_true(scan(t));
+    sure(t, 11, 11);
+    assert_int_equal(read_all(t), 2);
+    maker_next(t->m, 0, 100);
+    maker_next(t->m, 1, 100);
+    maker_ilog(t->m, 2, true);
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/ilog/2", t->m->dir);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "\x7f\xff\xff\xff", 4, 4), 4); /* the place of A's log 10 */
+    assert_int_equal(close(fd), 0);
+    assert_true(scan(t));
+    (void)read_all(t);
+    assert_int_equal(t->a.failed, OBV_E_CORRUPT);
+    assert_int_equal(t->b.failed, OBV_OK);
+    assert_int_equal(t->logs[1], 2);
+    bench_free(t);
+}
+
 static void local_records_are_no_copies(void **state)
 {
     (void)state;
@@ -329,6 +427,9 @@ int main(void)
         cmocka_unit_test(the_tail_goes_on_in_the_next_file),
         cmocka_unit_test(blocks_of_an_earlier_life_are_no_tail),
         cmocka_unit_test(a_cursor_that_contradicts_stops_the_pg),
+        cmocka_unit_test(what_was_given_during_a_comparison_is_compared_next),
+        cmocka_unit_test(copies_before_a_file_that_was_skipped_count_no_more),
+        cmocka_unit_test(a_damaged_cursor_of_what_was_given_stops_the_pg),
         cmocka_unit_test(local_records_are_no_copies),
         cmocka_unit_test(compressed_entries_are_followed),
     };
