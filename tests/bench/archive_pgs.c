@@ -1,4 +1,5 @@
-/* archive_pgs.c - what the log archive of many PGs costs: archive_pgs [PGs [busy [rounds]]], JSON on stdout
+/* archive_pgs.c - what the log archive of many PGs costs: archive_pgs [PGs [busy [rounds [bytes]]]], JSON on
+ * stdout; bytes: of a log
  *
  * The archive job of an agent, on made clog and a folder below /tmp: first every PG has a backlog, then only the busy
  * ones get logs, round by round; then none gets any; then the agent is started anew, when no data file has its index
@@ -13,10 +14,10 @@
 #include <sys/syscall.h>
 
 #define LOGS 4u
-#define LOG_BYTES 1000u
 #define LIMIT_S 120
 
 static atomic_ulong fsyncs;
+static uint32_t log_bytes;
 
 /* The plugin's; it is loaded into this process and finds this one first. */
 __attribute__((visibility("default"))) int fsync(int fd)
@@ -65,8 +66,8 @@ static void add_logs(kit *k, uint32_t busy, uint32_t ilog, size_t *bytes)
 {
     for (uint32_t l = 0; l < LOGS; l++)
         for (uint32_t i = 0; i < busy; i++)
-            maker_next(k->m, i, LOG_BYTES);
-    *bytes += (size_t)busy * LOGS * LOG_BYTES;
+            maker_next(k->m, i, log_bytes);
+    *bytes += (size_t)busy * LOGS * log_bytes;
     maker_ilog(k->m, ilog, true);
 }
 
@@ -112,6 +113,7 @@ int main(int argc, char **argv)
 {
     const uint32_t pgs = number(argc, argv, 1, 2000, KIT_PGS), busy = number(argc, argv, 2, 100, pgs);
     const uint32_t rounds = number(argc, argv, 3, 10, 1000);
+    log_bytes = number(argc, argv, 4, 1000, 1u << 20);
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max; /* as the agent does */
