@@ -75,8 +75,12 @@ void clog_stored(struct host *h, const struct bus_rec *r, struct obuf *data, str
     struct shm_rep *rep = my_rep(h, r->pg);
     size_t from = data->n;
     int how = r->kind == BUS_LOG ? rep->spoil : SPOIL_NONE, method = (int)h->knob.clog_compress;
-    if (how >= SPOIL_BYTES && how <= SPOIL_ENTRY_OWN) {
-        spoilt(r, how, data, at);
+    if (how >= SPOIL_BLOCK && how <= SPOIL_ENTRY_OWN) {
+        at->bad_block = how == SPOIL_BLOCK;
+        if (at->bad_block)
+            ob_put(data, r + 1, r->entry_len);
+        else
+            spoilt(r, how, data, at);
         rep->spoilt_id = r->log_id;
         rep->spoil = SPOIL_NONE;
     } else {

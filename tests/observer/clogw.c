@@ -199,6 +199,8 @@ static void find_tail(struct clog_writer *w)
         w->last_block_ts = ts;
         w->off += (int64_t)BLOCK_HDR + len;
     }
+    if (w->off < end) /* behind a block that was damaged on purpose */
+        w->off = end;
 }
 
 int clog_open(struct host *h)
@@ -297,6 +299,9 @@ static int flush_batch(struct host *h, struct clog_writer *w, const struct obuf 
         struct obuf b = {0};
         enc_block_meta(&b, BLK_DATA, data->n, block_ts(h, w), 0);
         ob_put(&b, data->p, data->n);
+        for (size_t i = 0; i < n; i++)
+            if (pl[i].bad_block)
+                b.p[20] ^= 1; /* padding_len: the meta checksum does not fit */
         uint32_t base = (uint32_t)w->off + BLOCK_HDR;
         rc = put_block(h, w, &b);
         ob_free(&b);

@@ -26,6 +26,7 @@ struct place {
     int64_t pos; /* bus position behind it */
     uint32_t file, off, size, pg;
     uint64_t log_id;
+    bool bad_block;       /* the block's head is to be damaged */
     uint64_t accum_delta; /* this host's entry differs: what its accumulated checksum changes by */
 };
 bool clog_place(struct host *h, int64_t pos_behind, struct place *out); /* in order; false: not written here */

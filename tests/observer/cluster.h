@@ -30,6 +30,7 @@ enum pg_state { PG_FREE, PG_LIVE, PG_OFFLINE, PG_GONE };
 /** Damage of one replica's log (verb spoil); the bus and the other hosts keep what is right. */
 enum spoil {
     SPOIL_NONE,
+    SPOIL_BLOCK,     /* the head of the block that holds the entry is damaged */
     SPOIL_BYTES,     /* a byte of the entry flips: its checksum no longer fits */
     SPOIL_ENTRY,     /* another entry, right in itself; the cursor has the leader's accumulated checksum */
     SPOIL_ENTRY_OWN, /* the same, and this host's cursors chain on from it */

@@ -15,9 +15,9 @@ static json_t *fail(int rc, const char *what) { return json_pack("{s:b,s:i,s:s}"
 static const struct {
     const char *what;
     int how;
-} WHATS[] = {{"bytes", SPOIL_BYTES},        {"entry", SPOIL_ENTRY},          {"entry_own", SPOIL_ENTRY_OWN},
-             {"cursor_accum", SPOIL_ACCUM}, {"cursor_offset", SPOIL_OFFSET}, {"cursor_size", SPOIL_SIZE},
-             {"cursor_ts", SPOIL_TS},       {"no_cursor", SPOIL_CURSOR}};
+} WHATS[] = {{"block", SPOIL_BLOCK},         {"bytes", SPOIL_BYTES},        {"entry", SPOIL_ENTRY},
+             {"entry_own", SPOIL_ENTRY_OWN}, {"cursor_accum", SPOIL_ACCUM}, {"cursor_offset", SPOIL_OFFSET},
+             {"cursor_size", SPOIL_SIZE},    {"cursor_ts", SPOIL_TS},       {"no_cursor", SPOIL_CURSOR}};
 
 /* The PG's next log on that host; without wait false a checkpoint log is written, so that there is one. */
 json_t *spoil_verb(struct host *h, const json_t *req)

@@ -5,6 +5,7 @@ Each damage is there on the host that was named, in the log that was named, and 
 """
 import os
 import shutil
+import struct
 import sys
 import tempfile
 import time
@@ -65,7 +66,7 @@ def fits(store, c, log_id):
 
 def spoils(b, pgs):
     for n, (what, cursor_fits, same_entry) in enumerate([
-            ("bytes", False, False), ("entry", False, False), ("entry_own", True, False), ("cursor_accum", False, True),
+            ("block", True, True), ("bytes", False, False), ("entry", False, False), ("entry_own", True, False), ("cursor_accum", False, True),
             ("cursor_offset", False, True), ("cursor_size", False, True), ("cursor_ts", False, True)]):
         pg, host = pgs[n]["pg"], 1 + n % 3
         other = 1 + host % 3
@@ -80,9 +81,15 @@ def spoils(b, pgs):
             assert fits(b.store(host), mine, bad + 1)
             assert mine[bad - 1][3] == theirs[bad - 1][3] and all(mine[i][3] != theirs[i][3] for i in (bad, bad + 1, bad + 3))
             assert entry_at(b.store(host), mine[bad]).data_checksum != entry_at(b.store(other), theirs[bad]).data_checksum
+        elif what == "block":
+            with open(os.path.join(b.store(host), "clog", str(mine[bad][0])), "rb") as f:
+                heads = f.read()[: mine[bad][1] + (1 << 16)]
+            at = heads.rindex(b"LB\0\1", 0, mine[bad][1])
+            image = struct.unpack_from(">hhiqqqqq", heads, at)
+            assert live.crc64(struct.pack("<hhiqqqq", *image[:7])) != image[7] and heads[mine[bad][1] + mine[bad][2] :].startswith(b"LB")
         elif same_entry:
             assert not fits(b.store(host), mine, bad)
-    pg = pgs[7]["pg"]
+    pg = pgs[8]["pg"]
     bad = b.ctl("spoil", host=2, pg=pg, what="no_cursor")["log_id"]
     b.ctl("checkpoint", pg=pg)
     mine = settle(b, pg, 2)
@@ -110,6 +117,16 @@ def rebuilt(b, pgs):
     assert at == before + 3 and not mark, (at, before, mark)
     assert before not in mine and before + 1 not in mine and before + 2 in mine
     print("rebuilt: start_id", before, "->", at, flush=True)
+
+
+def golden():
+    """OceanBase's own compressed entries are read by the same function."""
+    for top in (os.path.join(test_cluster.HERE, *[".."] * n, "shared", "golden") for n in (3, 4)):
+        for n in (2, 5, 8):
+            path = os.path.join(top, f"clog_compressed_entry_{n}.bin")
+            if os.path.exists(path):
+                with open(path, "rb") as f:
+                    assert live.stored_entry(f.read()).log_id
 
 
 def compressed(b, pg):
@@ -215,6 +232,7 @@ def main():
     folder = sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp(prefix="standin-", dir="/tmp")
     b = Bench(os.path.realpath(sys.argv[1]), folder)
     try:
+        golden()
         b.start(None, "--knob", "ilog_freeze_us=200000", "--knob", "clog_switch_bytes=400000", "--knob", "checkpoint_idle_us=100000000")
         b.ctl("layout", small=True)
         pgs = [p for p in b.ctl("status", pgs=True)["pgs"] if p["kind"] == 0 and key_of(p["pg"]).tenant_id == 1001]
