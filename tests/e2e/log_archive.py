@@ -3,11 +3,12 @@ import concurrent.futures
 import sys
 import traceback
 
+import log_damage
 import log_kills
 import log_storm
 from acceptance import Acceptance
 
-MODULES = (log_storm, log_kills)
+MODULES = (log_storm, log_kills, log_damage)
 
 
 class Recorded(Acceptance):

@@ -216,8 +216,6 @@ def _cluster_rounds(out, cp, get, items, tenants):
             c = mine.get(e['round'])
             if c is None:
                 out.add(path, C + '4.6', 'round %d of tenant %d is not listed' % (e['round'], t))
-            elif c['status'] == R.ROUND_DOING and e['status'] == R.ROUND_STOP:
-                pass  # a dropped tenant: it ends before the others, and holds nobody back
             elif c['status'] in (R.ROUND_DOING, R.ROUND_STOP) and e['status'] in (R.ROUND_DOING, R.ROUND_STOP) \
                     and c['checkpoint_ts'] > e['checkpoint_ts'] and not _ended_before(get, t, e, c['checkpoint_ts']):
                 out.add(path, C + '5.3', 'round %d: checkpoint %d is beyond tenant %d at %d' % (
