@@ -166,6 +166,14 @@ def global_index(b):
     assert f"{index}/1" not in shown and f"{table}/1" in shown
     t.join()
     assert f"{index}/1" in [p["pg"] for p in b.ctl("digest", tenant=TENANT)["pgs"]]
+    tx = b.ctl("tx", op="begin")["tx"]  # a row and its entry in the index: one transaction over two PGs
+    b.ctl("insert", tenant=TENANT, table=table, partition=0, key=5, value="x", tx=tx)
+    b.ctl("insert", tenant=TENANT, table=index, partition=1, key=7, value="5", tx=tx)
+    at = b.ctl("tx", op="commit", tx=tx)["commit_version"]
+    assert [b.wanted(name, t)[0] for t in (at - 1, at)] == [0, 1]
+    b.ctl("minor_freeze")
+    rows = [r.key for r in b.copy(1, name).minors[TENANT << 40 | index]]
+    assert rows == [(7).to_bytes(8, "big")], rows
     b.refused(-4007, "ddl", op="drop_partition", tenant=TENANT, table=table, partition=1)
     part = ddl(b, "add_partition", table=table)["partition_id"]
     b.ctl("insert", tenant=TENANT, table=table, partition=part, key=1, value="x")

@@ -331,8 +331,7 @@ json_t *workload_insert(struct host *h, const json_t *req)
     for (uint32_t i = 0; i < h->shm->n_pg; i++)
         for (int k = 0; k < pg_at(h, i)->n_parts; k++) {
             const struct shm_part *p = &pg_at(h, i)->part[k];
-            if (p->idx[0] != id || pkey_partition_id(&p->key) != pid || pg_at(h, i)->state != PG_LIVE || p->dropped ||
-                p->index_type)
+            if (p->idx[0] != id || pkey_partition_id(&p->key) != pid || pg_at(h, i)->state != PG_LIVE || p->dropped)
                 continue;
             struct row_change c;
             uint8_t kb[8];
