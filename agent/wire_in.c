@@ -118,9 +118,12 @@ static obv_code read_objects(const Obvault__V1__VerifyObjects *in, obv_task *t, 
     for (; t->object_count < in->n_objects; t->object_count++) {
         obv_stored_object *o = &t->objects[t->object_count];
         OBV_TRY(read_path(in->objects[t->object_count]->path, o->path, err));
-        OBV_TRY(read_sha(&in->objects[t->object_count]->sha256, o->sha256, err));
         o->size = in->objects[t->object_count]->size;
+        o->presence = in->objects[t->object_count]->presence;
+        if (!o->presence)
+            OBV_TRY(read_sha(&in->objects[t->object_count]->sha256, o->sha256, err));
     }
+    t->sizes_only = in->sizes_only;
     return OBV_OK;
 }
 

@@ -239,13 +239,42 @@ obv_code obv_meta_init_repository(const obv_meta_env *env, const obv_task *t, co
     return OBV_OK;
 }
 
+static obv_code verify_one(const obv_meta_env *env, const obv_stored_object *o, bool sizes_only, const obv_cancel *c,
+                           obv_err *err)
+{
+    obv_store_object there;
+    if (!sizes_only && !o->presence)
+        return obv_object_verify(env->store, o, c, err);
+    OBV_TRY(obv_store_head(env->store, o->path, &there, c, err));
+    if (!o->presence && there.size != o->size)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "%s has %llu bytes, %llu were stored", o->path,
+                        (unsigned long long)there.size, (unsigned long long)o->size);
+    return OBV_OK;
+}
+
 obv_code obv_meta_verify(const obv_meta_env *env, const obv_task *t, const obv_cancel *c, obv_task_progress *progress,
                          obv_err *err)
 {
+    obv_err first = {0};
+    size_t wrong = 0;
     for (size_t i = 0; i < t->object_count; i++) {
+        obv_err one = {0};
         OBV_TRY(obv_cancel_check(c, "verify", err));
-        OBV_TRY(obv_object_verify(env->store, &t->objects[i], c, err));
-        progress->bytes_read += t->objects[i].size;
+        const obv_code code = verify_one(env, &t->objects[i], t->sizes_only, c, &one);
+        if (code != OBV_OK && code != OBV_E_NOT_FOUND && code != OBV_E_CORRUPT) {
+            *err = one; /* nothing is known of the rest */
+            return code;
+        }
+        if (code != OBV_OK && wrong++ == 0)
+            first = one;
+        progress->blocks_done++;
+        progress->bytes_read += t->sizes_only || t->objects[i].presence ? 0 : t->objects[i].size;
     }
-    return OBV_OK;
+    progress->blocks_total = wrong;
+    if (wrong == 0)
+        return OBV_OK;
+    (void)obv_fail(err, OBV_E_CORRUPT, 0, "%s%.400s", first.code == OBV_E_NOT_FOUND ? "missing: " : "", first.msg);
+    return obv_hint(err,
+                    "%zu of %zu objects are missing or not what was stored: nothing that needs them can be restored",
+                    wrong, t->object_count);
 }

@@ -47,6 +47,7 @@ typedef struct obv_stored_object {
     char path[OBV_PATH_MAX];
     uint64_t size;
     uint8_t sha256[OBV_SHA_LEN];
+    bool presence; /* VERIFY_OBJECTS: nothing but that it is there is known */
 } obv_stored_object;
 
 typedef struct obv_put_file {
@@ -76,6 +77,7 @@ typedef struct obv_task {
     size_t file_count;
     obv_stored_object *objects; /* VERIFY_OBJECTS */
     size_t object_count;
+    bool sizes_only;          /* VERIFY_OBJECTS: do not read them */
     char repository_uuid[37]; /* INIT_REPOSITORY */
     char profile[16];
     char cluster_name[OBV_CLUSTER_NAME_MAX + 1];

@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "job/backup.h"
+#include "job/plan_check.h"
 #include "obvault/v1/agent.pb-c.h"
 #include "proto/message.h"
 
@@ -436,6 +437,43 @@ static obv_code put_init(answer *a, Obvault__V1__Task *out, obv_err *err)
     return OBV_OK;
 }
 
+typedef struct object_list {
+    answer *a;
+    Obvault__V1__VerifyObjects *v;
+} object_list;
+
+static obv_code put_object(void *ctx, const obv_check_object *in, obv_err *err)
+{
+    object_list *l = ctx;
+    void **list = (void **)l->v->objects;
+    OBV_TRY(grow(l->a, &list, l->v->n_objects, err));
+    l->v->objects = (Obvault__V1__StoredObject **)list;
+    Obvault__V1__StoredObject *o = GET(l->a, Obvault__V1__StoredObject, OBVAULT__V1__STORED_OBJECT__INIT);
+    if (!o || !(o->path = arena_text(&l->a->mem, in->path, err)) ||
+        !(o->sha256.data = arena_get(&l->a->mem, sizeof in->sha256, err)))
+        return OBV_E_NOMEM;
+    memcpy(o->sha256.data, in->sha256, sizeof in->sha256);
+    o->sha256.len = sizeof in->sha256;
+    o->size = in->size;
+    o->presence = in->presence;
+    l->v->objects[l->v->n_objects++] = o;
+    return OBV_OK;
+}
+
+static obv_code put_verify(answer *a, const obv_task *t, Obvault__V1__Task *out, obv_err *err)
+{
+    Obvault__V1__VerifyObjects *v = GET(a, Obvault__V1__VerifyObjects, OBVAULT__V1__VERIFY_OBJECTS__INIT);
+    if (!v)
+        return OBV_E_NOMEM;
+    object_list l = {a, v};
+    bool deep = false;
+    OBV_TRY(obv_plan_check_page(&a->api->x, t, &deep, put_object, &l, err));
+    v->sizes_only = !deep;
+    out->body_case = OBVAULT__V1__TASK__BODY_VERIFY_OBJECTS;
+    out->verify_objects = v;
+    return OBV_OK;
+}
+
 static obv_code put_task(void *ctx, const obv_task *t, obv_err *err)
 {
     answer *a = ctx;
@@ -458,6 +496,9 @@ static obv_code put_task(void *ctx, const obv_task *t, obv_err *err)
         break;
     case OBV_TASK_INIT_REPOSITORY:
         OBV_TRY(put_init(a, out, err));
+        break;
+    case OBV_TASK_VERIFY_OBJECTS:
+        OBV_TRY(put_verify(a, t, out, err));
         break;
     }
     void **list = (void **)a->r.tasks;

@@ -31,7 +31,7 @@ Obvault__V1__Job *op_job(obv_job_ctx *x, op_memory *m, const obv_job *j, obv_err
 
 /* Each method: unpacked request in, reply packed into resp. */
 typedef obv_code op_method(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err);
-op_method op_archive_status, op_backup_list, op_backup_show, op_window, op_restore_plan, op_restore_status,
-    op_agent_list, op_doctor;
+op_method op_archive_status, op_backup_list, op_backup_show, op_window, op_restore_plan, op_restore_check,
+    op_restore_status, op_agent_list, op_doctor;
 
 #endif

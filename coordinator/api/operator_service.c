@@ -94,7 +94,7 @@ static obv_code fill_progress(obv_job_ctx *x, const obv_job *j, Obvault__V1__Pro
             p->blocks_done = blocks > p->blocks_done ? blocks : p->blocks_done;
         }
     }
-    if (j->kind == OBV_JOB_RESTORE) {
+    if (j->kind == OBV_JOB_RESTORE || j->kind == OBV_JOB_CHECK) {
         obv_restore r;
         OBV_TRY(obv_restore_get(x->s, j->id, &r, err));
         p->pgs_total = (uint32_t)r.pgs;
@@ -385,6 +385,7 @@ static const struct {
     {"BackupShow", op_backup_show},
     {"Window", op_window},
     {"RestorePlan", op_restore_plan},
+    {"RestoreCheck", op_restore_check},
     {"RestoreStart", op_restore_start},
     {"RestoreStatus", op_restore_status},
     {"JobList", op_job_list},

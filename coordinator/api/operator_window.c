@@ -1,5 +1,6 @@
 #include "api/operator_priv.h"
 #include "job/plan.h"
+#include "job/plan_check.h"
 #include "proto/message.h"
 
 #include <stdio.h>
@@ -177,6 +178,39 @@ static Obvault__V1__PlanSource *source_of(op_memory *m, const obv_plan_source *s
     return o;
 }
 
+static obv_code put_check(obv_api *api, op_memory *m, const char *id, Obvault__V1__RestorePlanResponse *r, obv_err *err)
+{
+    obv_job j;
+    obv_plan_check c;
+    OBV_TRY(obv_job_get(api->x.s, id, &j, err));
+    if (j.kind != OBV_JOB_CHECK)
+        return obv_fail(err, OBV_E_INVAL, 0, "job %s is no check", j.id);
+    OBV_TRY(obv_plan_check_get(&api->x, &j, &c, err));
+    Obvault__V1__PlanCheck *o = OP_GET(m, Obvault__V1__PlanCheck, OBVAULT__V1__PLAN_CHECK__INIT);
+    if (!o || !(o->job_id = op_text(m, j.id, err)) || !(o->status = op_text(m, obv_job_status_name(j.status), err)))
+        return OBV_E_NOMEM;
+    o->deep = c.deep;
+    o->objects = c.objects;
+    o->checked = c.checked;
+    o->wrong = c.wrong;
+    if (j.result.code != OBV_OK && !(o->error = op_error(m, &j.result, err)))
+        return OBV_E_NOMEM;
+    r->check = o;
+    return OBV_OK;
+}
+
+obv_code op_restore_check(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
+{
+    const Obvault__V1__RestoreCheckRequest *q = (const Obvault__V1__RestoreCheckRequest *)req;
+    OBV_AUTO(op_memory_fini) op_memory m = {0};
+    obv_job j;
+    if (strlen(q->run_key) >= sizeof j.run_key)
+        return obv_fail(err, OBV_E_INVAL, 0, "the run key is longer than %zu bytes", sizeof j.run_key - 1);
+    OBV_TRY(obv_plan_check_begin(&api->x, q->tenant, q->at, q->deep, q->run_key, &j, err));
+    const Obvault__V1__Job *o = op_job(&api->x, &m, &j, err);
+    return o ? obv_message_pack(&o->base, resp, err) : OBV_E_NOMEM;
+}
+
 obv_code op_restore_plan(obv_api *api, const ProtobufCMessage *req, obv_buf *resp, obv_err *err)
 {
     const Obvault__V1__RestorePlanRequest *q = (const Obvault__V1__RestorePlanRequest *)req;
@@ -202,5 +236,7 @@ obv_code op_restore_plan(obv_api *api, const ProtobufCMessage *req, obv_buf *res
         s->seconds = p.steps[i].seconds;
         OBV_TRY(op_push(&m, &r.steps, &r.n_steps, s, err));
     }
+    if (q->check_job[0])
+        OBV_TRY(put_check(api, &m, q->check_job, &r, err));
     return obv_message_pack(&r.base, resp, err);
 }

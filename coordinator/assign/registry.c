@@ -260,7 +260,8 @@ static obv_code sweep_agent(obv_registry *r, const char *agent_id, obv_err *err)
     obv_code code = obv_task_of_agent(r->s, agent_id, collect, h, err);
     for (size_t i = 0; i < h->n && code == OBV_OK; i++) {
         obv_task *t = &h->tasks[i];
-        if (t->kind == OBV_TASK_PUT_FILES || t->kind == OBV_TASK_INIT_REPOSITORY) {
+        if (t->kind == OBV_TASK_PUT_FILES || t->kind == OBV_TASK_INIT_REPOSITORY ||
+            t->kind == OBV_TASK_VERIFY_OBJECTS) {
             OBV_WARN("agent %s is silent for %lld ms: task %s goes to another", agent_id, (long long)silent_ms, t->uid);
             code = obv_task_again(r->s, t, 0, err);
         } else if (t->kind == OBV_TASK_BATCH && silent_ms >= OBV_BATCH_LOST_MS) {

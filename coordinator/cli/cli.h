@@ -20,7 +20,7 @@ typedef struct obv_cli {
     const char *run_key, *tenant, *to, *target, *pools, *locality, *primary_zone;
     int64_t at_us;    /* 0 = not given */
     int64_t since_us; /* 0 = not given */
-    bool running_only, follow;
+    bool running_only, follow, deep;
     uint32_t limit;
     uint32_t given; /* OBV_CLI_HAS_... */
     /* run */
@@ -46,6 +46,7 @@ enum {
     OBV_CLI_HAS_ID = 1u << 11,
     OBV_CLI_HAS_SINCE = 1u << 12,
     OBV_CLI_HAS_FOLLOW = 1u << 13,
+    OBV_CLI_HAS_CHECK = 1u << 14,
 };
 
 /* ---- options.c */

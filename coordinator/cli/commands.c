@@ -148,9 +148,31 @@ static obv_code window(obv_cli *c, obv_err *err)
 static obv_code restore_plan(obv_cli *c, obv_err *err)
 {
     Obvault__V1__RestorePlanRequest q = OBVAULT__V1__RESTORE_PLAN_REQUEST__INIT;
+    OBV_AUTO(obv_message_drop) ProtobufCMessage *job = NULL;
+    Obvault__V1__Job *last = NULL;
+    obv_code code = OBV_OK;
     q.tenant = text_of(c->tenant);
     q.at = c->at_us;
-    return simple(c, "RestorePlan", &q.base, obv_text_plan, obv_json_plan, err);
+    if (c->given & OBV_CLI_HAS_CHECK) {
+        Obvault__V1__RestoreCheckRequest k = OBVAULT__V1__RESTORE_CHECK_REQUEST__INIT;
+        k.run_key = text_of(NULL);
+        k.tenant = q.tenant;
+        k.at = q.at;
+        k.deep = c->deep;
+        OBV_TRY(obv_cli_call(c, "RestoreCheck", &k.base, &job, err));
+        q.check_job = ((const Obvault__V1__Job *)job)->id;
+        OBV_TRY(obv_cli_follow(c, q.check_job, NULL, false, &last, err));
+        code = obv_cli_job_result(last, err);
+        obvault__v1__job__free_unpacked(last, NULL);
+    }
+    obv_err plan_err = {0};
+    const obv_code planned = simple(c, "RestorePlan", &q.base, obv_text_plan, obv_json_plan, &plan_err);
+    if (planned != OBV_OK) {
+        *err = plan_err;
+        return planned;
+    }
+    c->silent = c->json && code != OBV_OK; /* the document has it */
+    return code;
 }
 
 static obv_code restore_start(obv_cli *c, obv_err *err)
@@ -259,7 +281,7 @@ static const obv_cli_command COMMANDS[] = {
     {"backup", "list", 0, 0, backup_list, "list the backup sets"},
     {"backup", "show", OBV_CLI_HAS_ID, OBV_CLI_HAS_ID, backup_show, "show one set and what it can restore"},
     {"window", NULL, OBV_CLI_HAS_TENANT, 0, window, "show the times that can be restored, and the holes between them"},
-    {"restore", "plan", OBV_CLI_HAS_TENANT | OBV_CLI_HAS_AT, OBV_CLI_HAS_TENANT | OBV_CLI_HAS_AT, restore_plan,
+    {"restore", "plan", OBV_CLI_HAS_TENANT | OBV_CLI_HAS_AT | OBV_CLI_HAS_CHECK, OBV_CLI_HAS_TENANT | OBV_CLI_HAS_AT, restore_plan,
      "show what a restore would read, its steps and how long it may take; starts nothing"},
     {"restore", "start", START | OBV_CLI_HAS_TENANT | OBV_CLI_HAS_TO | OBV_CLI_HAS_AT | OBV_CLI_HAS_TARGET | OBV_CLI_HAS_POOL |
      OBV_CLI_HAS_LOCALITY | OBV_CLI_HAS_PRIMARY_ZONE, OBV_CLI_HAS_TENANT | OBV_CLI_HAS_TO | OBV_CLI_HAS_AT | OBV_CLI_HAS_POOL,
@@ -287,7 +309,7 @@ static const char *option_of(uint32_t bit)
 {
     static const char *const NAMES[] = {"--wait",   "--run-key", "--tenant",   "--to",           "--at",
                                         "--target", "--pool",    "--locality", "--primary-zone", "--running",
-                                        "--limit",  "an id",     "--since",    "--follow"};
+                                        "--limit",  "an id",     "--since",    "--follow",       "--check"};
     size_t i = 0;
     while (i + 1 < sizeof NAMES / sizeof *NAMES && !(bit & 1u << i))
         i++;

@@ -22,6 +22,7 @@ enum {
     OPT_LIMIT,
     OPT_SINCE,
     OPT_FOLLOW,
+    OPT_CHECK,
     OPT_HELP,
 };
 
@@ -45,6 +46,8 @@ static const struct argp_option OPTIONS[] = {
     {"limit", OPT_LIMIT, "N", 0, "job list, events: at most so many (50, 100)", 4},
     {"since", OPT_SINCE, "TIME", 0, "events: from this time on, or so long ago: 90s, 15m, 2h, 1d", 4},
     {"follow", OPT_FOLLOW, NULL, 0, "events: go on with new ones", 4},
+    {"check", OPT_CHECK, "deep", OPTION_ARG_OPTIONAL,
+     "restore plan: look whether all objects are there; deep: read them", 4},
     {"help", OPT_HELP, NULL, 0, "this text", -1},
     {0},
 };
@@ -182,6 +185,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case OPT_FOLLOW:
         c->follow = true;
         c->given |= OBV_CLI_HAS_FOLLOW;
+        return 0;
+    case OPT_CHECK:
+        if (arg && strcmp(arg, "deep") != 0) {
+            (void)obv_fail(p->err, OBV_E_INVAL, 0, "--check=%.40s: it is --check or --check=deep", arg);
+            return EINVAL;
+        }
+        c->deep = arg != NULL;
+        c->given |= OBV_CLI_HAS_CHECK;
         return 0;
     case OPT_HELP:
         p->help = true;

@@ -126,6 +126,23 @@ static void put_source(obv_json *w, const Obvault__V1__PlanSource *s, bool piece
     obv_json_end(w);
 }
 
+static void put_check(obv_json *w, const Obvault__V1__PlanCheck *c)
+{
+    if (!c) {
+        obv_json_null(w, "check");
+        return;
+    }
+    obv_json_object(w, "check");
+    obv_json_str(w, "job_id", c->job_id);
+    obv_json_bool(w, "deep", c->deep);
+    obv_json_str(w, "state", c->status);
+    obv_json_i64(w, "objects", c->objects);
+    obv_json_i64(w, "checked", c->checked);
+    obv_json_i64(w, "wrong", c->wrong);
+    obv_json_str(w, "first", c->error && c->error->code ? c->error->message : NULL);
+    obv_json_end(w);
+}
+
 void obv_json_plan(obv_json *w, const ProtobufCMessage *m)
 {
     const Obvault__V1__RestorePlanResponse *r = (const Obvault__V1__RestorePlanResponse *)m;
@@ -154,6 +171,7 @@ void obv_json_plan(obv_json *w, const ProtobufCMessage *m)
     obv_json_end(w);
     put_known(w, "estimate_s", r->estimate_s);
     obv_json_str(w, "estimate_from", r->estimate_from);
+    put_check(w, r->check);
     obv_json_end(w);
 }
 
@@ -187,4 +205,8 @@ void obv_text_plan(FILE *out, const ProtobufCMessage *m)
         (void)fprintf(out, "about %lld s in all, by %s\n", (long long)r->estimate_s, r->estimate_from);
     else
         (void)fprintf(out, "duration unknown: %s\n", r->estimate_from);
+    if (r->check)
+        (void)fprintf(out, "%s: %lld of %lld objects looked at, %s, %lld wrong\n", r->check->job_id,
+                      (long long)r->check->checked, (long long)r->check->objects,
+                      r->check->deep ? "digests compared" : "presence and size", (long long)r->check->wrong);
 }

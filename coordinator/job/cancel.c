@@ -34,7 +34,7 @@ static obv_code check(obv_job_ctx *x, const obv_job *j, obv_err *err)
     if (j->status != OBV_JOB_RUNNING)
         return obv_fail(err, OBV_E_PRECONDITION, 0, "job %s has ended already: %s", j->id,
                         obv_job_status_name(j->status));
-    if (j->kind == OBV_JOB_BACKUP || is_unissued(x, j, tenant))
+    if (j->kind == OBV_JOB_BACKUP || j->kind == OBV_JOB_CHECK || is_unissued(x, j, tenant))
         return OBV_OK;
     (void)obv_fail(err, OBV_E_PRECONDITION, 0, "job %s (%s, %s) cannot be cancelled", j->id, obv_job_kind_name(j->kind),
                    j->phase);

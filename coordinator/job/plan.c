@@ -21,9 +21,10 @@ static obv_code objects_of(obv_job_ctx *x, int64_t set_id, uint64_t tenant, int6
 {
     OBV_STATE_READ(x->s);
     OBV_AUTO(obv_rows_drop) obv_rows *r = NULL;
-    OBV_TRY(obv_db_query(obv_state_db(x->s), err, &r,
-                         "SELECT COUNT(*) FROM pg_objects WHERE set_id = ? AND tenant_id = ?", obv_db_i(set_id),
-                         obv_db_u(tenant)));
+    OBV_TRY(
+        obv_db_query(obv_state_db(x->s), err, &r,
+                     "SELECT COUNT(*) FROM pg_objects o WHERE set_id = ? AND tenant_id = ? AND " OBV_PLAN_OBJECT_COUNTS,
+                     obv_db_i(set_id), obv_db_u(tenant)));
     OBV_TRY(obv_rows_next(r, err));
     *out = obv_rows_i64(r, 0);
     return OBV_OK;

@@ -30,6 +30,11 @@ typedef struct obv_plan {
     char estimate_from[300];
 } obv_plan;
 void obv_plan_fini(obv_plan *p);
+/* SQL: object o is of a PG that is in its set; objects of one that was dropped meanwhile lie there, but nobody reads
+ * them */
+#define OBV_PLAN_OBJECT_COUNTS                                                                                         \
+    "EXISTS (SELECT 1 FROM pgs p WHERE p.set_id = o.set_id AND p.tenant_id = o.tenant_id AND p.table_id = o.table_id"  \
+    " AND p.partition_id = o.partition_id AND p.state = 2)"
 
 /** OBV_E_NOT_RESTORABLE (with the windows), OBV_E_NOT_FOUND (tenant), OBV_E_INVAL. */
 OBV_CHECK obv_code obv_plan_make(obv_job_ctx *x, const char *tenant, int64_t at, obv_plan *out, obv_err *err);

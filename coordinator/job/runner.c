@@ -7,6 +7,7 @@
 #include "job/backup.h"
 #include "job/cancel.h"
 #include "job/pin.h"
+#include "job/plan_check.h"
 #include "job/repo_init.h"
 #include "job/restore.h"
 
@@ -27,10 +28,8 @@ static const struct {
     obv_job_kind kind;
     obv_job_step *step;
 } MACHINES[] = {
-    {OBV_JOB_REPO_INIT, obv_repo_init_step},
-    {OBV_JOB_ARCHIVE, obv_archive_step},
-    {OBV_JOB_BACKUP, obv_backup_step},
-    {OBV_JOB_RESTORE, obv_restore_step},
+    {OBV_JOB_REPO_INIT, obv_repo_init_step}, {OBV_JOB_ARCHIVE, obv_archive_step},  {OBV_JOB_BACKUP, obv_backup_step},
+    {OBV_JOB_RESTORE, obv_restore_step},     {OBV_JOB_CHECK, obv_plan_check_step},
 };
 #define MACHINE_COUNT (sizeof MACHINES / sizeof *MACHINES)
 

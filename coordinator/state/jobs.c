@@ -8,7 +8,8 @@ static const struct {
 } KINDS[] = {{OBV_JOB_REPO_INIT, "repo-init"},
              {OBV_JOB_ARCHIVE, "archive"},
              {OBV_JOB_BACKUP, "backup"},
-             {OBV_JOB_RESTORE, "restore"}};
+             {OBV_JOB_RESTORE, "restore"},
+             {OBV_JOB_CHECK, "check"}};
 
 const char *obv_job_kind_name(obv_job_kind k)
 {

@@ -61,6 +61,7 @@ typedef enum obv_job_kind {
     OBV_JOB_ARCHIVE = 2, /* one archive round */
     OBV_JOB_BACKUP = 3,
     OBV_JOB_RESTORE = 4,
+    OBV_JOB_CHECK = 5, /* are the objects of a restore there? */
 } obv_job_kind;
 typedef enum obv_job_status { OBV_JOB_RUNNING = 0, OBV_JOB_SUCCESS = 1, OBV_JOB_FAILED = 2 } obv_job_status;
 

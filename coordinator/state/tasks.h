@@ -16,6 +16,7 @@ typedef enum obv_task_kind {
     OBV_TASK_FINISH_METAS = 2,
     OBV_TASK_PUT_FILES = 3,
     OBV_TASK_INIT_REPOSITORY = 4,
+    OBV_TASK_VERIFY_OBJECTS = 5,
 } obv_task_kind;
 
 typedef enum obv_task_status {

@@ -153,12 +153,49 @@ static void files_keep_their_paths_and_digests(void **state)
     }
 }
 
+static void objects_to_look_up_keep_what_is_known_of_them(void **state)
+{
+    (void)state;
+    static char uid[] = "t3", good[] = "obshop/7/incarnation_1/1001/data/x", bad[] = "/etc/passwd";
+    static uint8_t sha[OBV_SHA_LEN] = {9};
+    static Obvault__V1__StoredObject *many[OBV_VERIFY_MAX + 1];
+    for (int i = 0; i < 5; i++) {
+        Obvault__V1__Task task = OBVAULT__V1__TASK__INIT;
+        Obvault__V1__VerifyObjects v = OBVAULT__V1__VERIFY_OBJECTS__INIT;
+        Obvault__V1__StoredObject o = OBVAULT__V1__STORED_OBJECT__INIT;
+        obv_task *t = NULL;
+        obv_err err = {0};
+        for (size_t n = 0; n <= OBV_VERIFY_MAX; n++)
+            many[n] = &o;
+        task.uid = uid;
+        task.body_case = OBVAULT__V1__TASK__BODY_VERIFY_OBJECTS;
+        task.verify_objects = &v;
+        v.objects = many;
+        v.n_objects = i == 1 ? OBV_VERIFY_MAX + 1 : OBV_VERIFY_MAX;
+        v.sizes_only = true;
+        o.path = i == 2 ? bad : good;
+        o.size = 7;
+        o.presence = i == 4;
+        o.sha256 = (ProtobufCBinaryData){i >= 3 ? 31 : OBV_SHA_LEN, sha};
+        assert_int_equal(obv_wire_task(&task, &t, &err), i == 0 || i == 4 ? OBV_OK : OBV_E_INVAL);
+        if (!t)
+            continue;
+        assert_int_equal(t->object_count, OBV_VERIFY_MAX);
+        assert_true(t->sizes_only);
+        assert_int_equal(t->objects[1].size, 7);
+        assert_int_equal(t->objects[1].presence, i == 4);
+        assert_int_equal(t->objects[1].sha256[0], i == 4 ? 0 : 9); /* one that is not known is not read */
+        obv_task_free(t);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_is_read_whole),
         cmocka_unit_test(a_task_out_of_bounds_is_refused),
         cmocka_unit_test(files_keep_their_paths_and_digests),
+        cmocka_unit_test(objects_to_look_up_keep_what_is_known_of_them),
     };
     return cmocka_run_group_tests_name("agent.wire", tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #include "coordinator/world.h"
 #include "job/plan.h"
+#include "job/plan_check.h"
 #include "job/restore.h"
 #include "test.h"
 
@@ -121,12 +122,103 @@ static void what_cannot_be_restored_has_no_plan(void **state)
     world_end(&w);
 }
 
+static obv_job check(world *w, int64_t at, bool deep, obv_plan_check *out)
+{
+    obv_job j;
+    obv_err err = {0};
+    assert_int_equal(obv_plan_check_begin(&w->ctx[OBV_JOB_CHECK], "t1001", at, deep, "", &j, &err), OBV_OK);
+    j = world_ended(w, &j, 200);
+    assert_int_equal(obv_plan_check_get(&w->ctx[OBV_JOB_CHECK], &j, out, &err), OBV_OK);
+    return j;
+}
+
+static size_t looked_up(world *w)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < WORLD_HOSTS; i++) {
+        n += w->agents[i].looked_up;
+        w->agents[i].looked_up = 0;
+    }
+    return n;
+}
+
+static void every_object_is_looked_up_page_by_page(void **state)
+{
+    (void)state;
+    world w;
+    world_begin(&w);
+    for (size_t i = 0; i < WORLD_HOSTS; i++)
+        w.agents[i].objects_per_pg = 60; /* 600 in all: three pages */
+    world_repo_init(&w);
+    (void)world_archive(&w);
+    int64_t at = w.now_us;
+    world_run(&w, 200, world_archive_has, &at);
+    const obv_job b = world_backup(&w);
+    world_run(&w, 500, world_job_ended, b.id);
+    at = world_set(&w).snapshot + 1;
+    world_run(&w, 200, world_archive_has, &at);
+
+    obv_plan_check c;
+    assert_int_equal(check(&w, at, false, &c).status, OBV_JOB_SUCCESS);
+    assert_int_equal(c.wrong, 0);
+    assert_int_equal(c.checked, c.objects);
+    assert_true(c.objects > 600 && c.objects < 620); /* its lists and infos too */
+    assert_int_equal(looked_up(&w), c.objects);
+    assert_false(w.agents[0].looked_deep || w.agents[1].looked_deep || w.agents[2].looked_deep);
+    assert_int_equal(check(&w, at, true, &c).status, OBV_JOB_SUCCESS);
+    assert_true(w.agents[0].looked_deep || w.agents[1].looked_deep || w.agents[2].looked_deep);
+
+    /* one page cannot be looked at for a moment, an agent falls silent, the coordinator starts anew */
+    (void)looked_up(&w);
+    w.agents[0].fail_next_look = w.agents[1].fail_next_look = w.agents[2].fail_next_look = OBV_E_UNAVAILABLE;
+    obv_job j;
+    obv_err err = {0};
+    assert_int_equal(obv_plan_check_begin(&w.ctx[OBV_JOB_CHECK], "t1001", at, false, "key", &j, &err), OBV_OK);
+    for (int i = 0; i < 30; i++)
+        world_turn(&w);
+    world_restart(&w);
+    w.agents[0].silent = true;
+    j = world_ended(&w, &j, 800);
+    assert_int_equal(j.status, OBV_JOB_SUCCESS);
+    obv_job again; /* the same run key: the same job */
+    assert_int_equal(obv_plan_check_begin(&w.ctx[OBV_JOB_CHECK], "t1001", at, false, "key", &again, &err), OBV_OK);
+    assert_string_equal(again.id, j.id);
+    world_end(&w);
+}
+
+static void what_is_missing_is_counted_and_the_first_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *lost;
+        int64_t wrong;
+    } CASES[] = {
+        {"/x0", 10}, {"sys_pg_list", 1}, {"single_piece_info", 1}, {"single_backup_set_info", 1}, {"meta_file_", -1}};
+    world w;
+    const int64_t at = begin(&w, 0);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        obv_plan_check c;
+        for (size_t k = 0; k < WORLD_HOSTS; k++)
+            w.agents[k].lost_object = CASES[i].lost;
+        const obv_job j = check(&w, at, false, &c);
+        print_message("case: %s: %s\n", CASES[i].lost, j.result.msg);
+        assert_int_equal(j.status, OBV_JOB_FAILED);
+        assert_int_equal(j.result.code, OBV_E_CORRUPT);
+        assert_non_null(strstr(j.result.msg, CASES[i].lost));
+        assert_int_equal(c.checked, c.objects); /* the rest is looked at all the same */
+        assert_true(CASES[i].wrong < 0 ? c.wrong > 0 : c.wrong == CASES[i].wrong);
+    }
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_names_what_a_restore_would),
         cmocka_unit_test(every_piece_is_planned),
         cmocka_unit_test(what_cannot_be_restored_has_no_plan),
+        cmocka_unit_test(every_object_is_looked_up_page_by_page),
+        cmocka_unit_test(what_is_missing_is_counted_and_the_first_is_named),
     };
     return cmocka_run_group_tests_name("coordinator.plan", tests, NULL, NULL);
 }

@@ -51,7 +51,7 @@ static void coordinator_up(world *w)
     assert_int_equal(obv_registry_new(w->state, &w->clock, &w->registry, &err), OBV_OK);
     if (obv_state_repository(w->state, &r, &err) == OBV_OK)
         obv_registry_set_cluster(w->registry, r.cluster_name, r.cluster_id);
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < WORLD_KINDS; i++)
         w->ctx[i] = (obv_job_ctx){
             .s = w->state, .reg = w->registry, .clock = w->clock, .cfg = &w->settings, .clusters = world_clusters(w)};
     assert_int_equal(obv_archive_resume(&w->ctx[OBV_JOB_ARCHIVE], &err), OBV_OK);
@@ -59,7 +59,7 @@ static void coordinator_up(world *w)
 
 static void coordinator_down(world *w)
 {
-    for (size_t i = 0; i < 5; i++)
+    for (size_t i = 0; i < WORLD_KINDS; i++)
         if (w->ctx[i].memory)
             w->ctx[i].memory_free(w->ctx[i].memory);
     obv_registry_free(w->registry);
@@ -165,7 +165,7 @@ void world_turn(world *w)
         if (!w->agents[i].silent)
             world_agent_call(&w->agents[i]);
     assert_int_equal(obv_registry_sweep(w->registry, &err), OBV_OK);
-    for (int kind = OBV_JOB_REPO_INIT; kind <= OBV_JOB_RESTORE; kind++)
+    for (int kind = OBV_JOB_REPO_INIT; kind < WORLD_KINDS; kind++)
         if (obv_runner_pass(&w->ctx[kind], (obv_job_kind)kind, &ms, &err) != OBV_OK) {
             print_error("%s\n", err.msg);
             fail();

@@ -12,6 +12,7 @@
 #define WORLD_HOSTS 3
 #define WORLD_TENANTS 2
 #define WORLD_TASKS 16
+#define WORLD_KINDS 6
 
 typedef struct world_tenant {
     uint64_t id;
@@ -64,6 +65,7 @@ typedef struct world_task {
     obv_task t;
     obv_report_state state;
     obv_err error;
+    uint64_t wrong; /* objects */
     bool reported;
 } world_task;
 
@@ -101,7 +103,10 @@ typedef struct world_agent {
     uint64_t fenced_epoch;  /* PGs up to this epoch are not archived any more */
     size_t unsampled;       /* so many PGs of each tenant have no checkpoint */
     /* faults */
-    obv_code fail_next_put, fail_next_pg;
+    obv_code fail_next_put, fail_next_pg, fail_next_look;
+    const char *lost_object; /* of a check: objects whose path has it are missing */
+    size_t looked_up, objects_per_pg;
+    bool looked_deep;
     bool behind;          /* its followers begin later than the archive: only what it leads can be copied */
     bool unready;         /* has built no index */
     bool fenced;          /* an attempt that nobody knows of has put the next copy's major index */
@@ -115,7 +120,7 @@ typedef struct world {
     obv_settings settings;
     obv_state *state;
     obv_registry *registry;
-    obv_job_ctx ctx[5];                 /* by kind */
+    obv_job_ctx ctx[WORLD_KINDS];       /* by kind */
     world_cluster cluster, target, pin; /* pin: an account of tenant t1001 of cluster */
     world_agent agents[WORLD_HOSTS];
     obv_map *media; /* path -> obv_buf */

@@ -1,4 +1,5 @@
 #include "coordinator/world.h"
+#include "job/plan_check.h"
 #include "test.h"
 
 #include <stdio.h>
@@ -109,6 +110,35 @@ static obv_code copy_pg(void *ctx, const obv_pg_copy *p, obv_err *err)
     return OBV_OK;
 }
 
+/* Files that the coordinator made are looked up, objects of PGs are there unless the test says otherwise. */
+static obv_code look_up(void *ctx, const obv_check_object *o, obv_err *err)
+{
+    doing *d = ctx;
+    const bool made = o->presence && !strstr(o->path, "/meta_file_");
+    (void)err;
+    d->a->looked_up++;
+    if ((made && !world_has_file(d->a->w, o->path)) || (d->a->lost_object && strstr(o->path, d->a->lost_object))) {
+        d->t->state = OBV_REPORT_FAILED;
+        d->t->wrong++;
+        if (d->t->error.code == OBV_OK)
+            (void)obv_fail(&d->t->error, OBV_E_CORRUPT, 0, "missing: %s", o->path);
+    }
+    return OBV_OK;
+}
+
+static void verify(world_agent *a, world_task *t)
+{
+    obv_err err = {0};
+    doing d = {a, t};
+    assert_int_equal(obv_plan_check_page(&a->w->ctx[OBV_JOB_CHECK], &t->t, &a->looked_deep, look_up, &d, &err), OBV_OK);
+    if (a->fail_next_look != OBV_OK) {
+        t->state = OBV_REPORT_FAILED;
+        t->error = (obv_err){0};
+        (void)obv_fail(&t->error, a->fail_next_look, 0, "made to fail");
+        a->fail_next_look = OBV_OK;
+    }
+}
+
 static void do_task(world_agent *a, world_task *t)
 {
     obv_err err = {0};
@@ -133,6 +163,9 @@ static void do_task(world_agent *a, world_task *t)
         break;
     }
     case OBV_TASK_FINISH_METAS:
+        break;
+    case OBV_TASK_VERIFY_OBJECTS:
+        verify(a, t);
         break;
     }
 }
@@ -172,7 +205,7 @@ static void report_tasks(world_agent *a, obv_turn *turn)
     obv_err err = {0};
     for (size_t i = 0; i < a->task_count; i++) {
         world_task *t = &a->tasks[i];
-        obv_task_report r = {.epoch = t->t.epoch, .state = t->state, .error = t->error};
+        obv_task_report r = {.epoch = t->t.epoch, .state = t->state, .error = t->error, .blocks_total = t->wrong};
         (void)snprintf(r.uid, sizeof r.uid, "%s", t->t.uid);
         if (t->t.kind == OBV_TASK_FINISH_METAS) {
             metas *m = calloc(1, sizeof *m);
@@ -276,10 +309,13 @@ void world_agent_call(world_agent *a)
     for (size_t i = 0; i < a->report_count; i++) {
         obv_pg_report *r = &a->reports[i].r;
         r->contents = a->reports[i].contents;
-        if (r->error.code == OBV_OK)
+        for (size_t k = 0; r->error.code == OBV_OK && k < (a->objects_per_pg ? a->objects_per_pg : 1); k++) {
+            char name[64];
+            (void)snprintf(name, sizeof name, "data/%llu/x%zu", (unsigned long long)r->pg.table_id, k);
             assert_int_equal(
-                obv_turn_pg_object(&turn, r, "data/x", 5, obv_span_of("0123456789abcdef0123456789abcdef", 32), &err),
+                obv_turn_pg_object(&turn, r, name, 5, obv_span_of("0123456789abcdef0123456789abcdef", 32), &err),
                 OBV_OK);
+        }
         assert_int_equal(obv_turn_pg(&turn, r, &err), OBV_OK);
     }
     a->report_count = 0; /* acknowledged by this call */
