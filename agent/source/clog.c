@@ -394,8 +394,13 @@ static void hand_out(obv_clog_source *s, obv_clog_pg *const *pgs, obv_clog_batch
             pg->next_log_id++;
             pg->tries = 0;
             obv_clog_tail_forget(s, &pg->key, w->log_id);
-            if (w->of_tail)
-                unaudited = w->log_id;
+            if (!w->of_tail)
+                continue;
+            unaudited = w->log_id;
+            if (pg->bits_from == pg->bits_end)
+                pg->bits_from = pg->bits_end = w->log_id;
+            if (pg->bits_end == w->log_id) /* else cursors came between, which have said theirs */
+                pg->bits_end++;
         }
         pg->file_id = 0; /* looked up again */
         /* one comparison at a time: the accumulated checksum covers every log before */

@@ -40,6 +40,8 @@ typedef struct obv_clog_pg {
     uint64_t audit_log_id;    /* given out without its cursor; 0 = none waits for it */
     int64_t audit_accum;      /* after it */
     uint32_t audit_ilog;      /* first ilog file in which the cursor may lie */
+    uint64_t bits_from;       /* logs [bits_from, bits_end) were given out as not committed in a batch; */
+    uint64_t bits_end;        /* their cursors must say the same */
     uint32_t ilog_id;         /* ilog file in which next_log_id lies or will lie; 0 = not located */
     uint32_t file_id, offset; /* of next_log_id in the clog; file_id 0 = not known */
     bool anchored;            /* accum was compared with the cursor of next_log_id - 1, once since it was set */

@@ -267,6 +267,23 @@ obv_code obv_clog_scan(obv_clog_source *s, obv_clog_pg *const *pgs, size_t n, co
 
 /* ---- comparison */
 
+/* What was given out of this file's logs as not committed in a batch, which the cursor alone tells. */
+static obv_code check_bits(obv_clog_source *s, obv_clog_pg *pg, const obv_ilog_slot *slot, obv_err *err)
+{
+    if (slot->min_log_id > pg->bits_from)
+        pg->bits_from = slot->min_log_id < pg->bits_end ? slot->min_log_id : pg->bits_end;
+    while (pg->bits_from < pg->bits_end && pg->bits_from <= slot->max_log_id) {
+        obv_ilog_cursor c[64];
+        size_t got = 0;
+        OBV_TRY(obv_ilog_cursors(s, slot, pg->bits_from, c, sizeof c / sizeof *c, &got, err));
+        for (size_t i = 0; i < got && pg->bits_from < pg->bits_end; i++, pg->bits_from++)
+            if (c[i].batch_committed)
+                return obv_fail(err, OBV_E_CORRUPT, 0, "it says that log %llu was committed in a batch",
+                                (unsigned long long)pg->bits_from);
+    }
+    return OBV_OK;
+}
+
 static obv_code audit_pg(obv_clog_source *s, obv_clog_pg *pg, bool newest, obv_err *err)
 {
     obv_ilog_slot slot;
@@ -275,7 +292,9 @@ static obv_code audit_pg(obv_clog_source *s, obv_clog_pg *pg, bool newest, obv_e
     const obv_code found = obv_ilog_find(&s->open.info, &pg->key, &slot, err);
     if (obv_clog_is_damage(found))
         return OBV_OK; /* said where the PG's next log is looked for */
-    if (found == OBV_E_NOT_FOUND || slot.max_log_id < pg->audit_log_id) {
+    obv_err why = {0};
+    obv_code code = found == OBV_OK ? check_bits(s, pg, &slot, &why) : OBV_OK;
+    if (code == OBV_OK && (found == OBV_E_NOT_FOUND || slot.max_log_id < pg->audit_log_id)) {
         if (!newest)
             pg->audit_ilog = s->open.seen.id + 1;
         return OBV_OK;
@@ -287,12 +306,12 @@ static obv_code audit_pg(obv_clog_source *s, obv_clog_pg *pg, bool newest, obv_e
     pg->audit_log_id = last > log_id ? last : 0;
     pg->audit_accum = pg->accum;
     pg->audit_ilog = s->open.seen.id;
-    if (slot.min_log_id > log_id) /* its file is purged already: the next comparison covers it */
+    if (code == OBV_OK && slot.min_log_id > log_id) /* its file is purged already: the next comparison covers it */
         return OBV_OK;
-    obv_err why = {0};
-    const obv_code code = obv_ilog_cursors(s, &slot, log_id, &c, 1, &got, &why);
+    if (code == OBV_OK)
+        code = obv_ilog_cursors(s, &slot, log_id, &c, 1, &got, &why);
     if (obv_clog_is_damage(code))
-        obv_clog_pg_fail(pg, OBV_E_CORRUPT, "log %llu was taken before its cursor came, which is damaged: %.80s",
+        obv_clog_pg_fail(pg, OBV_E_CORRUPT, "log %llu was taken before its cursor came, which contradicts: %.80s",
                          (unsigned long long)log_id, why.msg);
     else if (code != OBV_OK)
         return obv_fail(err, code, why.sys, "%s", why.msg);

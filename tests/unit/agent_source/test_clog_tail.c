@@ -332,6 +332,38 @@ static void what_was_given_during_a_comparison_is_compared_next(void **state)
     }
 }
 
+/* The cursor alone tells of a batch; what is given before it comes is given as not committed in one. */
+static void a_cursor_that_tells_of_a_batch_stops_the_pg(void **state)
+{
+    (void)state;
+    static const uint8_t BODY[64] = {0};
+    for (int in_two_files = 0; in_two_files < 2; in_two_files++) {
+        bench *t = bench_new();
+        sure(t, 10, 10);
+        assert_true(scan(t));
+        for (uint64_t log = 10; log < 14; log++)
+            maker_commit(t->m, 0, log, OBV_ENTRY_SUBMIT, obv_span_of(BODY, sizeof BODY), log == 12 ? MAKER_BATCH : 0);
+        t->m->pgs[0].next = 14;
+        maker_next(t->m, 1, 100);
+        assert_true(scan(t));
+        sure(t, 14, 11);
+        assert_int_equal(read_all(t), 5);
+        if (in_two_files) {
+            maker_ilog(t->m, 2, true);
+            maker_next(t->m, 0, 100);
+            maker_ilog(t->m, 3, false);
+        } else {
+            maker_ilog(t->m, 2, false);
+        }
+        assert_true(scan(t));
+        (void)read_all(t);
+        assert_int_equal(t->a.failed, OBV_E_CORRUPT);
+        assert_non_null(strstr(t->a.why, "log 12 was committed in a batch"));
+        assert_int_equal(t->b.failed, OBV_OK);
+        bench_free(t);
+    }
+}
+
 static void copies_before_a_file_that_was_skipped_count_no_more(void **state)
 {
     (void)state;
@@ -428,6 +460,7 @@ int main(void)
         cmocka_unit_test(blocks_of_an_earlier_life_are_no_tail),
         cmocka_unit_test(a_cursor_that_contradicts_stops_the_pg),
         cmocka_unit_test(what_was_given_during_a_comparison_is_compared_next),
+        cmocka_unit_test(a_cursor_that_tells_of_a_batch_stops_the_pg),
         cmocka_unit_test(copies_before_a_file_that_was_skipped_count_no_more),
         cmocka_unit_test(a_damaged_cursor_of_what_was_given_stops_the_pg),
         cmocka_unit_test(local_records_are_no_copies),
