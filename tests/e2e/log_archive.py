@@ -5,10 +5,11 @@ import traceback
 
 import log_damage
 import log_kills
+import log_lag
 import log_storm
 from acceptance import Acceptance
 
-MODULES = (log_storm, log_kills, log_damage)
+MODULES = (log_storm, log_kills, log_damage, log_lag)
 
 
 class Recorded(Acceptance):
