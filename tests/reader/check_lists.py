@@ -105,6 +105,8 @@ def check_pieces(out, path, items, tenant_id, singles):
                 say('FROZEN with start %d, checkpoint %d, max %d' % (e['start_ts'], e['checkpoint_ts'], e['max_ts']))
         elif e['status'] == R.PIECE_ACTIVE and e['max_ts'] != INT64_MAX:
             say('ACTIVE with max_ts %d' % e['max_ts'])
+        if e['status'] == R.PIECE_ACTIVE and e is not items[-1]:  # single_piece_info is read for the last of the list only
+            say('ACTIVE, but not the newest: OceanBase reads checkpoint 0 and restores nothing from it', C + '6.1')
         if previous and previous['round_id'] == e['round_id']:
             if previous['status'] not in (R.PIECE_FROZEN, R.PIECE_FREEZING):
                 say('piece before it has status %d' % previous['status'])
@@ -149,6 +151,8 @@ def check_rounds(out, path, items, tenant_id, pieces, singles):
         single = singles.get((e['round'], last['backup_piece_id']))
         if e['status'] == R.ROUND_STOP and last['status'] != R.PIECE_FROZEN:
             say('STOP, newest piece has status %d' % last['status'], C + '5.4')
+        if e['status'] == R.ROUND_INTERRUPTED and single and e['checkpoint_ts'] > single[1]['checkpoint_ts']:
+            say('INTERRUPTED at %d, single_piece_info has %d' % (e['checkpoint_ts'], single[1]['checkpoint_ts']), C + '9 (11)')
         if e['status'] in (R.ROUND_DOING, R.ROUND_STOP):
             if not 0 < e['start_ts'] <= e['checkpoint_ts']:
                 say('start_ts %d, checkpoint_ts %d' % (e['start_ts'], e['checkpoint_ts']), C + '5.2')

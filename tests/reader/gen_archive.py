@@ -116,10 +116,12 @@ class ArchiveWriter:
         last = self.done[-1]
         last['max_ts'] = self.world.tick()
 
-    def end(self):
-        """The round is over: stopped, or interrupted by a gap."""
-        self.freeze_last()
-        self.done[-1]['status'] = R.PIECE_FROZEN
+    def end(self, status=R.ROUND_STOP, freeze=True):
+        """The round is over: stopped, or interrupted by a gap; its newest piece should be frozen then."""
+        self.ended = status
+        if freeze:
+            self.freeze_last()
+            self.done[-1]['status'] = R.PIECE_FROZEN
 
     def _status(self, tenant, status):
         last = self.done[-1]
@@ -140,7 +142,7 @@ class ArchiveWriter:
                 name = '%d_%d_%d' % (i['round_id'], n, i['create_date']) if n else str(i['round_id'])
                 put('%s/%d/clog/%s/single_piece_info' % (self.cp, tenant, name),
                     M.put_info(M.TYPE_PIECE, R.PIECE_INFO.put(i), 1))
-            rounds = [self.before._status(tenant, R.ROUND_STOP)] if self.before else []
+            rounds = [self.before._status(tenant, self.before.ended)] if self.before else []
             rounds.append(self._status(tenant, R.ROUND_DOING if status is None else status))
             put(top + prefix[1] + 'clog_backup_info', M.put_info(
                 M.TYPE_CLOG_INFO, R.ARCHIVE_STATUSES.put({'items': rounds}), 1))

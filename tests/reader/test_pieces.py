@@ -157,13 +157,36 @@ class Rounds(Case):
     def test_with_pieces(self):
         self.whole_round(True)
 
-    def whole_round(self, pieces):
+    def test_a_round_that_was_interrupted(self):
+        self.whole_round(True, R.ROUND_INTERRUPTED)
+        self.edit_list(self.path('clog', 'tenant_clog_backup_info'), M.TYPE_CLOG_INFO, R.ARCHIVE_STATUSES,
+                       lambda v: v['items'][0].update(checkpoint_ts=v['items'][0]['checkpoint_ts'] + 1), 1)
+        self.found('INTERRUPTED at')
+
+    def test_a_piece_left_active_before_another_round(self):
+        """Its log is there and right, and stock OceanBase never looks at it."""
+        self.history()
+        self.full()
+        self.after()
+        one = GA.ArchiveWriter(self.cp, self.w, pieces=True)
+        one.piece()
+        one.infos()
+        self.same(self.times[3])
+        one.end(R.ROUND_INTERRUPTED, freeze=False)
+        two = GA.ArchiveWriter(self.cp, self.w, pieces=True, before=one)
+        self.w.checkpoint()
+        two.piece()
+        two.infos()
+        self.found('ACTIVE, but not the newest')
+        self.refused(-4018, self.times[3], 'round 2 begins at')
+
+    def whole_round(self, pieces, ended=R.ROUND_STOP):
         self.history()
         first = self.full()
         self.after()
         one = GA.ArchiveWriter(self.cp, self.w, pieces=pieces)
         one.piece()
-        one.end()
+        one.end(ended)
         end = one.done[-1]['checkpoint_ts']
         lost = self.w.commit({(G.TABLE, 0): [(G.TABLE, b'k013', b'only in a set')]})
         self.major = self.w.tick()
@@ -184,6 +207,7 @@ class Rounds(Case):
         both = ['file://' + self.path('clog', n) for n in names]
         self.refused(-4002, t, 'several rounds' if pieces else 'twice', sources=src + both)
         self.same(t, sources=src + both[1:])
+        return one
 
 
 if __name__ == '__main__':
