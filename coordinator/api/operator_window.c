@@ -51,45 +51,11 @@ static obv_code tenant_name(obv_state *s, uint64_t tenant, char *out, size_t cap
 
 /* ---- holes */
 
-typedef struct cause {
-    char why[400];
-    const char *next;
-    bool interrupted, going_on;
-} cause;
-
-/* Why a tenant's log ends with a round, and, of a hole that is open, what makes later times restorable again. */
-static obv_code cause_of(obv_job_ctx *x, uint64_t tenant, const obv_window_hole *h, cause *c, obv_err *err)
-{
-    obv_round_tenant t;
-    obv_round newest;
-    *c = (cause){.next = ""};
-    OBV_TRY(obv_round_tenant_get(x->s, h->round, tenant, &t, err));
-    OBV_TRY(obv_round_last(x->s, &newest, err));
-    const bool newer = newest.round > h->round && newest.status != OBV_ROUND_STOP;
-    c->interrupted = t.error.code != OBV_OK || t.status == OBV_ROUND_INTERRUPTED;
-    if (c->interrupted)
-        (void)snprintf(c->why, sizeof c->why, "the log of round %lld is interrupted: %.300s", (long long)h->round,
-                       t.error.msg);
-    else if (t.gone_at)
-        (void)snprintf(c->why, sizeof c->why, "the tenant was dropped in round %lld", (long long)h->round);
-    else if (t.status == OBV_ROUND_STOP || newest.round > h->round)
-        (void)snprintf(c->why, sizeof c->why, "log archiving was stopped with round %lld", (long long)h->round);
-    else
-        c->going_on = true;
-    if (h->to == 0 && !c->going_on && !t.gone_at)
-        c->next = newer                             ? "obvault backup start: the new round has no good set yet"
-                  : newest.status == OBV_ROUND_STOP ? "obvault archive start, then backup start"
-                                                    : "obvault archive stop, archive start, then backup start";
-    if (h->to)
-        (void)strncat(c->why, "; the next set was made only then", sizeof c->why - strlen(c->why) - 1);
-    return OBV_OK;
-}
-
 static obv_code add_hole(void *ctx, const obv_window_hole *h, obv_err *err)
 {
     view *v = ctx;
-    cause c;
-    OBV_TRY(cause_of(v->x, v->tenant, h, &c, err));
+    obv_window_cause c;
+    OBV_TRY(obv_window_cause_of(v->x, v->tenant, h, &c, err));
     if (h->to == 0 && c.going_on)
         return OBV_OK; /* the log goes on: the window will */
     Obvault__V1__WindowHole *o = OP_GET(v->m, Obvault__V1__WindowHole, OBVAULT__V1__WINDOW_HOLE__INIT);

@@ -62,4 +62,14 @@ typedef obv_code obv_window_hole_fn(void *ctx, const obv_window_hole *h, obv_err
 /** Holes of a tenant, ascending; the last one is always the open one, unless nothing can be restored at all. */
 OBV_CHECK obv_code obv_window_holes(const obv_window_data *d, obv_window_hole_fn *fn, void *ctx, obv_err *err);
 
+/* Why a tenant's log ends with a hole's round, and, of a hole that is open, what makes later times restorable again. */
+typedef struct obv_window_cause {
+    char why[400];
+    const char *next; /* "" = nothing */
+    bool interrupted;
+    bool going_on; /* an open one that is none: the log goes on, and the window will */
+} obv_window_cause;
+OBV_CHECK obv_code obv_window_cause_of(obv_job_ctx *x, uint64_t tenant, const obv_window_hole *h, obv_window_cause *out,
+                                       obv_err *err);
+
 #endif

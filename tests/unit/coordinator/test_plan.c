@@ -1,4 +1,5 @@
 #include "coordinator/world.h"
+#include "job/archive.h"
 #include "job/plan.h"
 #include "job/plan_check.h"
 #include "job/restore.h"
@@ -211,12 +212,70 @@ static void what_is_missing_is_counted_and_the_first_is_named(void **state)
     world_end(&w);
 }
 
+static obv_code take_open(void *ctx, const obv_window_hole *h, obv_err *err)
+{
+    (void)err;
+    *(obv_window_hole *)ctx = *h;
+    return OBV_OK;
+}
+
+static obv_window_cause open_hole(world *w, uint64_t tenant)
+{
+    OBV_AUTO(obv_window_data_fini) obv_window_data d = {0};
+    obv_window_hole h = {0};
+    obv_window_cause c;
+    obv_err err = {0};
+    obv_job_ctx *x = &w->ctx[OBV_JOB_RESTORE];
+    assert_int_equal(obv_window_load(x, tenant, &d, &err), OBV_OK);
+    assert_int_equal(obv_window_holes(&d, take_open, &h, &err), OBV_OK);
+    assert_true(h.from > 0 && h.to == 0);
+    assert_int_equal(obv_window_cause_of(x, tenant, &h, &c, &err), OBV_OK);
+    return c;
+}
+
+static void a_hole_says_why_and_what_next(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    (void)begin(&w, 0);
+    assert_true(open_hole(&w, 1001).going_on); /* the log goes on */
+
+    w.agents[0].interrupted = true;
+    for (int i = 0; i < 100; i++)
+        world_turn(&w);
+    obv_window_cause c = open_hole(&w, 1001);
+    assert_true(c.interrupted && !c.going_on);
+    assert_non_null(strstr(c.why, "round 1 is interrupted: "));
+    assert_non_null(strstr(c.next, "archive stop"));
+
+    w.agents[0].interrupted = false;
+    assert_int_equal(obv_archive_stop_round(&w.ctx[OBV_JOB_ARCHIVE], &j, &err), OBV_OK);
+    (void)world_ended(&w, &j, 300);
+    c = open_hole(&w, 1001);
+    assert_true(c.interrupted);
+    assert_non_null(strstr(c.next, "obvault archive start, then backup start"));
+    const int64_t at = w.now_us;
+    (void)world_archive(&w);
+    world_run(&w, 200, world_archive_has, &at);
+    c = open_hole(&w, 1001);
+    assert_non_null(strstr(c.next, "obvault backup start"));
+    const obv_job b = world_backup(&w);
+    world_run(&w, 500, world_job_ended, b.id);
+    for (int i = 0; i < 60; i++)
+        world_turn(&w);
+    assert_true(open_hole(&w, 1001).going_on); /* a new round and set make it whole again */
+    world_end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_names_what_a_restore_would),
         cmocka_unit_test(every_piece_is_planned),
         cmocka_unit_test(what_cannot_be_restored_has_no_plan),
+        cmocka_unit_test(a_hole_says_why_and_what_next),
         cmocka_unit_test(every_object_is_looked_up_page_by_page),
         cmocka_unit_test(what_is_missing_is_counted_and_the_first_is_named),
     };
