@@ -25,7 +25,7 @@ obv_code obv_restore_begin(obv_job_ctx *x, obv_cluster *target, const obv_restor
 {
     OBV_AUTO(obv_window_data_fini) obv_window_data w = {0};
     obv_restore r = {.until_us = q->until_us};
-    size_t set = 0, first = 0, last = 0;
+    size_t set = 0, first = 0, last = 0, unseen = 0;
     bool found = false;
     const obv_code known = obv_job_by_key(x->s, run_key, OBV_JOB_RESTORE, out, err);
     if (known != OBV_E_NOT_FOUND)
@@ -34,7 +34,7 @@ obv_code obv_restore_begin(obv_job_ctx *x, obv_cluster *target, const obv_restor
     OBV_TRY(obv_names_find(x, q->tenant, q->until_us, &r.tenant_id, err));
     OBV_TRY(obv_window_load(x, r.tenant_id, &w, err));
     OBV_TRY(obv_window_choose(w.sets, w.set_count, w.pieces, w.piece_count, q->until_us, &set, &first, &last, err));
-    OBV_TRY(obv_restore_check_target(x, target, q, w.sets[set].cluster_version, err));
+    OBV_TRY(obv_restore_check_target(x, target, q, w.sets[set].cluster_version, &unseen, err));
     OBV_TRY(target->ops->last_restore_job(target, &r.last_job_id, err));
     r.set_id = w.sets[set].set_id;
     r.round = w.pieces[last].round;
@@ -53,6 +53,10 @@ obv_code obv_restore_begin(obv_job_ctx *x, obv_cluster *target, const obv_restor
         /* unique over coordinators that restore into the same target */
         r.external_id = obv_ctx_now(x);
         OBV_TRY(obv_restore_save(x->s, &r, err));
+        if (unseen)
+            OBV_TRY(obv_event_add(x->s, out->id, obv_ctx_now(x), err,
+                                  "%zu servers of target %s have no agent: whether they see %.200s is not known",
+                                  unseen, r.target, x->cfg->uri));
     }
     return obv_state_commit(&tx, err);
 }

@@ -1,4 +1,3 @@
-#define OBV_LOG_MOD "restore"
 #include "base/log.h"
 #include "job/restore_priv.h"
 
@@ -74,7 +73,7 @@ static obv_code check_clock(obv_cluster *target, int64_t until_us, obv_err *err)
  * OBServers read the destination themselves. Whether one sees it is known where an agent of ours runs beside it; of
  * the others only the restore will tell.
  */
-static obv_code check_sight(obv_job_ctx *x, obv_cluster *target, const char *name, obv_err *err)
+static obv_code check_sight(obv_job_ctx *x, obv_cluster *target, const char *name, size_t *unseen, obv_err *err)
 {
     OBV_AUTO(obv_servers_fini) obv_servers servers = {0};
     OBV_AUTO(obv_freep) obv_live_agent *agents = calloc(OBV_AGENTS_MAX, sizeof *agents);
@@ -82,14 +81,14 @@ static obv_code check_sight(obv_job_ctx *x, obv_cluster *target, const char *nam
         return obv_fail(err, OBV_E_NOMEM, 0, "agents");
     OBV_TRY(target->ops->servers(target, &servers, err));
     const size_t n = obv_registry_agents(x->reg, agents, OBV_AGENTS_MAX);
-    size_t unknown = 0;
+    *unseen = 0;
     for (size_t i = 0; i < servers.n; i++) {
         const obv_server *s = &servers.v[i];
         const obv_live_agent *a = NULL;
         for (size_t k = 0; k < n && !a; k++)
             if (agents[k].alive && agents[k].hello.rpc_port == s->rpc_port && strcmp(agents[k].hello.ip, s->ip) == 0)
                 a = &agents[k];
-        unknown += s->active && !a;
+        *unseen += s->active && !a;
         if (!s->active || !a || a->known)
             continue;
         (void)obv_fail(err, OBV_E_PRECONDITION, 0, "server %s:%u of target %s does not see the destination: %.200s",
@@ -97,14 +96,11 @@ static obv_code check_sight(obv_job_ctx *x, obv_cluster *target, const char *nam
         return obv_hint(err,
                         "mount it there at the same path as on the source's hosts, readable for the OBServer's user");
     }
-    if (unknown)
-        OBV_INFO("%zu of %zu servers of target %s have no agent: whether they see %s is not known", unknown, servers.n,
-                 name, x->cfg->uri);
     return OBV_OK;
 }
 
 obv_code obv_restore_check_target(obv_job_ctx *x, obv_cluster *target, const obv_restore_request *q, uint64_t version,
-                                  obv_err *err)
+                                  size_t *unseen, obv_err *err)
 {
     obv_identity id;
     obv_target t;
@@ -126,5 +122,5 @@ obv_code obv_restore_check_target(obv_job_ctx *x, obv_cluster *target, const obv
     if (exists)
         return obv_fail(err, OBV_E_PRECONDITION, 0, "target %s has a tenant %s already", id.name, q->new_tenant);
     OBV_TRY(check_pools(target, q->pools, err));
-    return check_sight(x, target, id.name, err);
+    return check_sight(x, target, id.name, unseen, err);
 }

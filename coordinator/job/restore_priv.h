@@ -13,9 +13,12 @@
 /* ---- restore_check.c */
 /** Names and options: nothing in them may end a statement or an option early. OBV_E_INVAL. */
 OBV_CHECK obv_code obv_restore_check_request(const obv_restore_request *q, const obv_restore *room, obv_err *err);
-/** Everything that the target tells beforehand. @p version of the set. OBV_E_PRECONDITION, ... */
+/**
+ * Everything that the target tells beforehand. @p version of the set. *unseen: servers of which nobody can tell whether
+ * they see the destination. OBV_E_PRECONDITION, ...
+ */
 OBV_CHECK obv_code obv_restore_check_target(obv_job_ctx *x, obv_cluster *target, const obv_restore_request *q,
-                                            uint64_t version, obv_err *err);
+                                            uint64_t version, size_t *unseen, obv_err *err);
 /** How long the target's own clock still has to go before it takes UNTIL; 0 or less: it takes it now. */
 OBV_CHECK obv_code obv_restore_wait_us(obv_cluster *target, int64_t until_us, int64_t *out, obv_err *err);
 

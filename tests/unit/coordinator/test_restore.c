@@ -316,6 +316,35 @@ static void a_server_of_the_target_that_is_known_not_to_see_the_destination_is_t
     world_end(&w);
 }
 
+static obv_code count_unseen(void *ctx, const obv_event *e, obv_err *err)
+{
+    (void)err;
+    *(size_t *)ctx += strstr(e->text, "1 servers of target standby have no agent") != NULL;
+    return OBV_OK;
+}
+
+static void a_server_that_nobody_can_ask_is_told(void **state)
+{
+    (void)state;
+    world w;
+    obv_job j;
+    obv_err err = {0};
+    begin(&w);
+    const obv_restore_request q = request();
+    for (int silent = 0; silent < 2; silent++) {
+        size_t told = 0;
+        w.agents[2].silent = silent;
+        for (int i = 0; i < 100; i++) /* its lease ends */
+            world_turn(&w);
+        w.target.restore_runs = false;
+        assert_int_equal(start(&w, &q, &j, &err), OBV_OK);
+        assert_int_equal(obv_event_each(w.state, j.id, 0, 100, count_unseen, &told, &err), OBV_OK);
+        assert_int_equal(told, silent);
+        (void)go_to_the_end(&w, &j, "RESTORE_SUCCESS");
+    }
+    world_end(&w);
+}
+
 static void a_failure_says_what_oceanbase_says_and_what_to_do(void **state)
 {
     (void)state;
@@ -427,6 +456,7 @@ int main(void)
         cmocka_unit_test(the_target_s_own_clock_is_waited_for),
         cmocka_unit_test(the_target_s_clock_may_be_ahead_of_ours),
         cmocka_unit_test(a_server_of_the_target_that_is_known_not_to_see_the_destination_is_told),
+        cmocka_unit_test(a_server_that_nobody_can_ask_is_told),
         cmocka_unit_test(a_failure_says_what_oceanbase_says_and_what_to_do),
         cmocka_unit_test(a_restore_ends_with_its_tenant),
         cmocka_unit_test(a_restore_that_has_not_left_yet_is_cancelled),
