@@ -120,10 +120,25 @@ static void check_later_key(obv_varch *p, const char *where, const obv_archive_k
     const obv_archive_index *r = &k->state;
     if (k->first_piece || !obv_varch_same_start(&r->start, &p->start))
         SAY(p, INCONSISTENT, where, 0, "it begins the round elsewhere than the piece before");
-    if (r->max_log_id != p->expect - 1 || (p->chained && r->accum != p->accum))
+    /* an earlier writer that had not heard of the switch made the old piece longer: its logs come again in this one */
+    const bool deep = p->v->cfg->depth == OBV_VERIFY_DEEP; /* else no log was read */
+    const bool outgrown = deep && r->max_log_id < p->expect - 1;
+    if (outgrown) {
+        SAY(p, LEFTOVER, where, 0, "its base is log %" PRIu64 ", the piece before goes on to %" PRIu64, r->max_log_id,
+            p->expect - 1);
+        /* all of them: a reader that needs the log behind the base begins here */
+        p->expect = r->max_log_id + 1;
+        p->accum = r->accum;
+        p->epoch_id = r->clog_epoch_id;
+        p->submit_ts = r->max_log_submit_ts;
+        p->chained = true;
+    } else if (deep && (r->max_log_id != p->expect - 1 || (p->chained && r->accum != p->accum))) {
         SAY(p, INCONSISTENT, where, 0, "its base is log %" PRIu64 ", the piece before ends at %" PRIu64, r->max_log_id,
             p->expect - 1);
-    if (k->max_index_file_id != p->last_index_file || (r->effective && r->data_file_id != p->last_data_file))
+    }
+    const uint64_t index = p->last_index_file, data = r->effective ? r->data_file_id : p->last_data_file;
+    if (k->max_index_file_id > index || data > p->last_data_file ||
+        (deep && !outgrown && (k->max_index_file_id != index || data != p->last_data_file)))
         SAY(p, INCONSISTENT, where, 0, "its last files of the piece before are not those");
 }
 

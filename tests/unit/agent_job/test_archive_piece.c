@@ -2,6 +2,8 @@
  * is met by another writer
  */
 #include "archive_kit.h"
+#include "job/native_store.h"
+#include "job/verify.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -53,6 +55,31 @@ static obv_archive_tenant wait_piece(kit *k, uint64_t piece)
     return t;
 }
 
+/* The PGs' files, not the lists that a coordinator would make. */
+static void no_finding(void *ctx, const obv_verify_finding *f)
+{
+    (void)ctx;
+    if (strstr(f->object, "/3_") && f->class != OBV_VERIFY_LEFTOVER && !strstr(f->object, "single_piece_info"))
+        fail_msg("%s: %s: %s", obv_verify_class_name(f->class), f->object, f->text);
+}
+
+/* What obvault's own reader says of them. */
+static void verify(const kit *k)
+{
+    obv_native_store n;
+    obv_native_store_init(&n, k->store, NULL);
+    obv_verify_config cfg = {.io = &n.io, .depth = OBV_VERIFY_DEEP, .fn = no_finding};
+    obv_verify_stats stats;
+    obv_err err = {0};
+    assert_int_equal(obv_media_root_init(&cfg.root, "obstandin", 1, &err), OBV_OK);
+    if (obv_verify_run(&cfg, &stats, &err) != OBV_OK)
+        fail_msg("%s", err.msg);
+    assert_int_equal(stats.archived_pgs, k->pg_count);
+    assert_true(stats.logs > 0);
+    cfg.depth = OBV_VERIFY_LISTS;
+    assert_int_equal(obv_verify_run(&cfg, &stats, &err), OBV_OK);
+}
+
 static void busy_and_cold_pgs_step_on(void **state)
 {
     (void)state;
@@ -83,6 +110,7 @@ static void busy_and_cold_pgs_step_on(void **state)
     assert_true(key.state.effective && key.state.data_file_id == 1);
     assert_true(kit_read_key(k, 7, 11, &key));
     assert_true(!key.state.effective && key.state.data_file_id == 0 && key.max_index_file_id == 0);
+    verify(k);
     kit_free(k);
 }
 
@@ -105,6 +133,7 @@ static void a_busy_round_through_many_pieces(void **state)
     kit_check_all(k);
     for (uint32_t i = 0; i < 20; i++)
         assert_true(kit_read(k, i).pieces > 3);
+    verify(k);
     kit_free(k);
 }
 
@@ -131,6 +160,7 @@ static void another_epoch_finds_the_piece_by_the_key(void **state)
     (void)kit_wait(k, ++readable);
     kit_check_all(k);
     assert_int_equal(kit_read(k, 0).data_files, 2);
+    verify(k);
     kit_free(k);
 }
 
@@ -159,6 +189,7 @@ static void nothing_is_written_before_the_list_names_the_piece(void **state)
     (void)kit_wait(k, ++readable);
     wait_piece(k, k->piece);
     kit_check_all(k);
+    verify(k);
     kit_free(k);
 }
 
@@ -181,6 +212,7 @@ static void a_new_pg_begins_in_the_present_piece(void **state)
     assert_false(kit_read_key(k, k->piece - 1, pg, &key));
     assert_true(kit_read_key(k, k->piece, pg, &key));
     assert_true(key.first_piece);
+    verify(k);
     kit_free(k);
 }
 
@@ -213,6 +245,7 @@ static void a_pg_that_ended_gets_no_later_key(void **state)
     (void)kit_wait(k, ++readable);
     wait_piece(k, k->piece);
     assert_int_equal(kit_read(k, 2).pieces, 1);
+    verify(k);
     kit_free(k);
 }
 
@@ -238,6 +271,7 @@ static void a_writer_left_behind_only_repeats(void **state)
     obv_archive_end(old);
     (void)kit_wait(k, ++readable);
     kit_check_all(k);
+    verify(k);
     kit_free(k);
 }
 
@@ -257,6 +291,50 @@ static void wait_or_raise_epoch(kit *k, int64_t w)
         pause_ms(10);
     }
     (void)kit_wait(k, w);
+}
+
+static unsigned inconsistent;
+static void count_inconsistent(void *ctx, const obv_verify_finding *f)
+{
+    (void)ctx;
+    inconsistent += f->class == OBV_VERIFY_INCONSISTENT && strstr(f->object, "/3_4_");
+}
+
+/* The old piece is longer than the new one's base says: fine as long as the new one has it all. */
+static void a_key_with_a_base_that_the_piece_does_not_follow_is_found(void **state)
+{
+    (void)state;
+    kit *k = new_kit(1);
+    random_logs(k, 20, 1);
+    kit_start(k);
+    (void)kit_wait(k, ++readable);
+    next_piece(k);
+    kit_apply(k, false);
+    wait_piece(k, k->piece);
+    random_logs(k, 20, 1);
+    (void)kit_wait(k, ++readable);
+    verify(k);
+    char path[512];
+    kit_piece_path(k, k->piece, "archive_key", 0, path, sizeof path);
+    obv_archive_key key;
+    assert_true(kit_read_key(k, k->piece, 0, &key));
+    key.state.max_log_id -= 2;
+    uint8_t bytes[OBV_ARCHIVE_KEY_BYTES];
+    obv_buf b = obv_buf_fixed(bytes, sizeof bytes);
+    obv_archive_key_emit(&key, &b);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, sizeof bytes, f), sizeof bytes);
+    assert_int_equal(fclose(f), 0);
+    obv_native_store n;
+    obv_native_store_init(&n, k->store, NULL);
+    obv_verify_config cfg = {.io = &n.io, .depth = OBV_VERIFY_DEEP, .fn = count_inconsistent};
+    obv_verify_stats stats;
+    obv_err err = {0};
+    assert_int_equal(obv_media_root_init(&cfg.root, "obstandin", 1, &err), OBV_OK);
+    assert_int_equal(obv_verify_run(&cfg, &stats, &err), OBV_OK);
+    assert_true(inconsistent > 0);
+    kit_free(k);
 }
 
 /* Both are told of the piece: who comes second is fenced and, with a higher epoch, goes on behind the first. */
@@ -282,6 +360,7 @@ static void two_writers_switch_at_once(void **state)
     obv_archive_end(old);
     wait_or_raise_epoch(k, ++readable);
     kit_check_all(k);
+    verify(k);
     kit_free(k);
 }
 
@@ -372,6 +451,7 @@ static void a_kill_anywhere_in_a_switch_loses_nothing(void **state)
         random_logs(k, 50, 10);
         (void)kit_wait(k, ++readable);
         kit_check_all(k);
+        verify(k);
         kit_free(k);
     }
 }
@@ -397,6 +477,7 @@ static void a_failed_switch_is_tried_again(void **state)
         }
         wait_piece(k, k->piece);
         kit_check_all(k);
+        verify(k);
         kit_free(k);
         assert_true(fault_fired());
         (void)unsetenv("OBV_FAULT_FILE");
@@ -414,6 +495,7 @@ int main(void)
         cmocka_unit_test(a_new_pg_begins_in_the_present_piece),
         cmocka_unit_test(a_pg_that_ended_gets_no_later_key),
         cmocka_unit_test(a_writer_left_behind_only_repeats),
+        cmocka_unit_test(a_key_with_a_base_that_the_piece_does_not_follow_is_found),
         cmocka_unit_test(two_writers_switch_at_once),
 #ifdef OBV_TEST_FAULTS
         cmocka_unit_test(a_kill_anywhere_in_a_switch_loses_nothing),
