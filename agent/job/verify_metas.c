@@ -111,13 +111,20 @@ static int by_place(const void *x, const void *y)
     const obv_meta_index *b = y;
     if (a->table_id != b->table_id)
         return a->table_id < b->table_id ? -1 : 1;
-    return a->partition_id < b->partition_id ? -1 : a->partition_id > b->partition_id;
+    if (a->partition_id != b->partition_id)
+        return a->partition_id < b->partition_id ? -1 : 1;
+    return a->meta_type < b->meta_type ? -1 : a->meta_type > b->meta_type;
+}
+
+const obv_meta_index *obv_verify_set_entry_of(const obv_verify_set *s, uint32_t type, uint64_t table, int64_t partition)
+{
+    const obv_meta_index want = {.meta_type = type, .table_id = table, .partition_id = partition};
+    return s->index_count ? bsearch(&want, s->index, s->index_count, sizeof want, by_place) : NULL;
 }
 
 const obv_meta_index *obv_verify_set_entry(const obv_verify_set *s, uint64_t table, int64_t partition)
 {
-    const obv_meta_index want = {.table_id = table, .partition_id = partition};
-    return s->index_count ? bsearch(&want, s->index, s->index_count, sizeof want, by_place) : NULL;
+    return obv_verify_set_entry_of(s, s->flat ? OBV_OLD_META_PG : OBV_META_TYPE_PG_INFO, table, partition);
 }
 
 /* One block, then a bare end mark, and not a byte more. */
@@ -176,7 +183,7 @@ static void check_merged(obv_verify *v, obv_verify_set *s, const char *key)
         qsort(s->index, s->index_count, sizeof *s->index, by_place);
     char text[OBV_PKEY_TEXT_MAX];
     for (size_t i = 0; i < s->index_count; i++) {
-        if (s->index[i].meta_type != OBV_META_TYPE_PG_INFO && s->info.compatible >= 3)
+        if ((s->index[i].meta_type == OBV_META_TYPE_PG_INFO) == s->flat && s->has_info)
             SAY(INCONSISTENT, key, "an entry of type %u", s->index[i].meta_type);
         if (i > 0 && by_place(&s->index[i - 1], &s->index[i]) == 0)
             SAY(INCONSISTENT, key, "two entries for PG %" PRIu64 "/%" PRId64, s->index[i].table_id,
@@ -248,18 +255,10 @@ static obv_code read_index(task *t, uint64_t size, obv_err *err)
     return OBV_OK;
 }
 
-/* Record i of the meta file. */
-static obv_code check_record(task *t, obv_span object, uint64_t at, size_t i, obv_pg_key *pg, obv_err *err)
+static obv_code walk_record(obv_span body, obv_pg_key *pg, obv_err *err)
 {
-    obv_meta_object o;
-    size_t bad = 0;
-    OBV_TRY(obv_meta_object_parse(object, &o, err));
-    if (t->v->stats->ours && !obv_native_meta_reserved_zero(object, &bad))
-        return obv_fail(err, OBV_E_CORRUPT, 0, "reserved byte %zu of the meta header is not zero", bad);
-    if (o.meta_type != OBV_META_TYPE_PG_INFO)
-        return OBV_OK; /* a layout before 3.1 */
     obv_pg_record_reader rec;
-    OBV_TRY(obv_pg_record_parse(o.body, &rec, err));
+    OBV_TRY(obv_pg_record_parse(body, &rec, err));
     *pg = rec.pg.key;
     for (size_t p = 0; p < rec.partition_count; p++) {
         obv_pg_record_part part;
@@ -270,11 +269,63 @@ static obv_code check_record(task *t, obv_span object, uint64_t at, size_t i, ob
             OBV_TRY(obv_pg_record_next_table(&part, &meta, &key, err));
         }
     }
+    return OBV_OK;
+}
+
+/*
+ * A record of before 3.1, or, where 3.1's own classes read such types, with its partition meta. @p named: whose it is
+ * by its index, for the one type that does not say so itself.
+ */
+static obv_code walk_old_record(const obv_meta_object *o, bool flat, const obv_pg_key *named, obv_pg_key *key,
+                                obv_err *err)
+{
+    obv_pg_meta pg;
+    obv_partition_store_meta store;
+    obv_old_list l;
+    obv_sstable_meta meta;
+    obv_table_key table;
+    obv_code code = OBV_OK;
+    *key = named ? *named : (obv_pg_key){0};
+    switch (o->meta_type) {
+    case OBV_OLD_META_PG:
+        OBV_TRY(obv_pg_meta_parse(o->body, &pg, err));
+        *key = pg.key;
+        return OBV_OK;
+    case OBV_OLD_META_PARTITION:
+        OBV_TRY((flat ? obv_old_store_meta_parse : obv_partition_store_meta_parse)(o->body, &store, err));
+        *key = store.pkey;
+        return OBV_OK;
+    case OBV_OLD_META_SSTABLES:
+        OBV_TRY(obv_old_list_parse(o->body, &l, err));
+        while ((code = obv_old_list_sstable(&l, &meta, err)) == OBV_OK)
+            ;
+        break;
+    default:
+        OBV_TRY(obv_old_list_parse(o->body, &l, err));
+        while ((code = obv_old_list_table_key(&l, &table, err)) == OBV_OK)
+            *key = table.pkey;
+    }
+    return code == OBV_E_NOT_FOUND ? OBV_OK : code;
+}
+
+/* Record i of the meta file. */
+static obv_code check_record(task *t, obv_span object, uint64_t at, size_t i, obv_pg_key *pg, obv_err *err)
+{
+    obv_meta_object o;
+    size_t bad = 0;
+    OBV_TRY(obv_meta_object_parse(object, &o, err));
+    if (t->v->stats->ours && !obv_native_meta_reserved_zero(object, &bad))
+        return obv_fail(err, OBV_E_CORRUPT, 0, "reserved byte %zu of the meta header is not zero", bad);
     const obv_meta_index *rows = t->rows.array.items;
+    if (o.meta_type == OBV_META_TYPE_PG_INFO)
+        OBV_TRY(walk_record(o.body, pg, err));
+    else
+        OBV_TRY(walk_old_record(&o, t->s->flat, i < t->rows.array.count ? &rows[i].pg : NULL, pg, err));
     if (!t->known)
         return OBV_OK;
     if (i >= t->rows.array.count || rows[i].offset != at || rows[i].len != o.total || rows[i].task_id != t->id ||
-        rows[i].table_id != pg->table_id || rows[i].partition_id != obv_pg_key_partition_id(pg))
+        rows[i].meta_type != o.meta_type || rows[i].table_id != pg->table_id ||
+        rows[i].partition_id != obv_pg_key_partition_id(pg))
         obv_verify_say(t->v, OBV_VERIFY_INCONSISTENT, t->index.s, -1,
                        "does not name record %zu of the meta file, at %" PRIu64, i, at);
     return OBV_OK;
@@ -320,7 +371,8 @@ static void compare_with_merged(const task *t)
     const obv_meta_index *rows = t->rows.array.items;
     size_t named = 0;
     for (size_t i = 0; i < t->rows.array.count; i++) {
-        const obv_meta_index *m = obv_verify_set_entry(t->s, rows[i].table_id, rows[i].partition_id);
+        const obv_meta_index *m =
+            obv_verify_set_entry_of(t->s, rows[i].meta_type, rows[i].table_id, rows[i].partition_id);
         named += m && m->task_id == t->id;
         if (m && m->task_id == t->id && (m->offset != rows[i].offset || m->len != rows[i].len))
             obv_verify_say(t->v, OBV_VERIFY_INCONSISTENT, t->index.s, -1,
@@ -364,7 +416,7 @@ static obv_code check_task(obv_verify *v, obv_verify_set *s, int64_t id, obv_err
 static bool is_of(const obv_native_name *n, const obv_set_id *id)
 {
     return n->tenant == id->tenant_id && n->set_id == id->set_id && n->date == id->date &&
-           n->full == (id->full_set_id == id->set_id);
+           n->full == (id->full_set_id == id->set_id) && (n->date != 0 || n->folder == id->full_set_id);
 }
 
 /* Tasks ascending: those of files, and those that only the merged index names. */
@@ -383,6 +435,48 @@ static bool next_task(const obv_verify *v, const obv_verify_set *s, int64_t afte
     return best != INT64_MAX;
 }
 
+/* The later task wins, as for a reader that goes through the files by name. */
+static int by_place_and_task(const void *x, const void *y)
+{
+    const int place = by_place(x, y);
+    const int64_t a = ((const obv_meta_index *)x)->task_id;
+    const int64_t b = ((const obv_meta_index *)y)->task_id;
+    return place != 0 ? place : a < b ? 1 : -(a > b);
+}
+
+/* Older sets need no merged index: the files of all tasks together say the same. */
+static obv_code gather_indexes(obv_verify *v, obv_verify_set *s, obv_err *err)
+{
+    entries all = {0};
+    obv_code code = OBV_OK;
+    s->has_index = true;
+    const obv_verify_small *m = v->small.items;
+    for (size_t i = 0; i < v->small.count && code == OBV_OK; i++) {
+        if (m[i].name.kind != OBV_NATIVE_META_INDEX || !is_of(&m[i].name, &s->id))
+            continue;
+        OBV_AUTO(obv_buf_fini) obv_buf file = obv_buf_heap(OBV_META_INDEX_MAX + (1u << 20));
+        bool ok = false;
+        code = obv_verify_read(v, m[i].key, OBV_META_INDEX_MAX, &file, &ok, err);
+        s->has_index &=
+            code == OBV_OK && ok && obv_meta_index_file_each(obv_buf_span(&file), add_entry, &all, NULL) == OBV_OK;
+        if (code == OBV_OK && all.err.code != OBV_OK) {
+            code = all.err.code;
+            if (err)
+                *err = all.err;
+        }
+    }
+    if (all.array.count > 1)
+        qsort(all.array.items, all.array.count, sizeof(obv_meta_index), by_place_and_task);
+    obv_meta_index *e = all.array.items;
+    size_t kept = 0;
+    for (size_t i = 0; i < all.array.count; i++)
+        if (i == 0 || by_place(&e[kept - 1], &e[i]) != 0)
+            e[kept++] = e[i];
+    s->index = e;
+    s->index_count = kept;
+    return code;
+}
+
 obv_code obv_verify_set_metas(obv_verify *v, obv_verify_set *s, obv_err *err)
 {
     obv_path merged;
@@ -390,6 +484,8 @@ obv_code obv_verify_set_metas(obv_verify *v, obv_verify_set *s, obv_err *err)
     OBV_TRY(read_lists(v, s, err));
     if (obv_verify_find(v, merged.s))
         OBV_TRY(read_merged(v, s, merged.s, err));
+    else if (s->flat)
+        OBV_TRY(gather_indexes(v, s, err));
     else if (s->good)
         SAY(MISSING, merged.s, "every set has it");
     if (s->has_index)

@@ -16,6 +16,7 @@ static int by_pg_dir(const void *x, const void *y)
     const int order[] = {cmp_u64(a->tenant, b->tenant),
                          cmp_u64(a->group, b->group),
                          cmp_u64((uint64_t)a->date, (uint64_t)b->date),
+                         cmp_u64((uint64_t)a->folder, (uint64_t)b->folder),
                          cmp_u64(a->full, b->full),
                          cmp_u64(a->table, b->table),
                          cmp_u64((uint64_t)a->partition, (uint64_t)b->partition)};
@@ -98,6 +99,7 @@ static bool sort_in(listing *l, const char *key, uint64_t size, const obv_native
                        &(obv_verify_pg_dir){.tenant = n->tenant,
                                             .group = (uint64_t)n->set_id,
                                             .date = n->date,
+                                            .folder = n->folder,
                                             .full = n->full,
                                             .table = n->table,
                                             .partition = n->partition});

@@ -21,6 +21,13 @@ static int on_file(void *ctx, const char *key, uint64_t size)
     obv_native_name_parse(key + p->v->prefix_len, &n);
     if (n.kind != OBV_NATIVE_MACRO_DATA && n.kind != OBV_NATIVE_MACRO_INDEX)
         return 0; /* reported with the names */
+    if (p->s->id.date == 0 && n.set_id != p->s->id.set_id)
+        return 0; /* of another increment in the same folder */
+    if (n.flat != p->s->flat && p->s->has_info) {
+        obv_verify_say(p->v, OBV_VERIFY_UNLISTED, key, -1, "a set of compatible %" PRId64 " has its files elsewhere",
+                       p->s->info.compatible);
+        return 0;
+    }
     if (p->files.count >= FILES_MAX) {
         (void)obv_fail(&p->err, OBV_E_LIMIT, 0, "more than %d files", FILES_MAX);
         return 1;
@@ -74,6 +81,8 @@ bool obv_vpg_knows_winners(const obv_vpg *p) { return p->s->good && p->s->has_li
 /* Which side a table lies on: trans tables moved to the minors with compatible 4. */
 static bool is_minor(const obv_vpg *p, const obv_table_key *k)
 {
+    if (p->s->flat)
+        return false;
     if (k->type == OBV_TABLE_TRANS)
         return p->s->info.compatible != 3;
     return !obv_table_type_is_major(k->type);
@@ -81,31 +90,40 @@ static bool is_minor(const obv_vpg *p, const obv_table_key *k)
 
 /* ---- the record */
 
+obv_code obv_verify_record_bytes(const obv_verify *v, const obv_verify_set *s, const obv_meta_index *e, obv_path *where,
+                                 uint8_t **bytes, obv_meta_object *out, obv_err *err)
+{
+    obv_path_meta_file(&v->cfg->root, &s->id, e->task_id, where);
+    if (e->len > OBV_META_BLOCK_MAX)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "a record of %" PRIu64 " bytes", e->len);
+    *bytes = malloc(e->len + 1);
+    if (!*bytes)
+        return obv_fail(err, OBV_E_NOMEM, 0, "verify: a record");
+    size_t got = 0;
+    OBV_TRY(v->cfg->io->get(v->cfg->io->ctx, where->s, e->offset, *bytes, e->len, &got, err));
+    if (got != e->len)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "the file ends inside the record of PG %" PRIu64 "/%" PRId64,
+                        e->table_id, e->partition_id);
+    OBV_TRY(obv_meta_object_parse((obv_span){*bytes, got}, out, err));
+    if (out->total != got || out->meta_type != e->meta_type)
+        return obv_fail(err, OBV_E_CORRUPT, 0, "no record of %zu bytes and type %u for PG %" PRIu64 "/%" PRId64, got,
+                        e->meta_type, e->table_id, e->partition_id);
+    return OBV_OK;
+}
+
 static obv_code read_record(obv_vpg *p, obv_err *err)
 {
     obv_path key;
     obv_path_meta_file(&p->v->cfg->root, &p->s->id, p->record->task_id, &key);
     if (p->record->len > OBV_META_BLOCK_MAX || !obv_verify_find(p->v, key.s))
         return OBV_OK; /* reported with the metas */
-    OBV_AUTO(obv_freep) uint8_t *bytes = malloc(p->record->len + 1);
-    if (!bytes)
-        return obv_fail(err, OBV_E_NOMEM, 0, "verify: a record");
-    size_t got = 0;
+    OBV_AUTO(obv_freep) uint8_t *bytes = NULL;
     obv_err why = {0};
-    obv_code code = p->v->cfg->io->get(p->v->cfg->io->ctx, key.s, p->record->offset, bytes, p->record->len, &got, &why);
     obv_meta_object o = {0};
-    if (code == OBV_OK && got != p->record->len)
-        code = obv_fail(&why, OBV_E_CORRUPT, 0, "the file ends inside the record of PG %" PRIu64 "/%" PRId64,
-                        p->record->table_id, p->record->partition_id);
+    obv_code code = obv_verify_record_bytes(p->v, p->s, p->record, &key, &bytes, &o, &why);
     if (code == OBV_OK)
-        code = obv_meta_object_parse((obv_span){bytes, got}, &o, &why);
-    if (code == OBV_OK && o.total != got)
-        code = obv_fail(&why, OBV_E_CORRUPT, 0, "no record of %zu bytes for PG %" PRIu64 "/%" PRId64, got,
-                        p->record->table_id, p->record->partition_id);
-    if (code == OBV_OK && o.meta_type != OBV_META_TYPE_PG_INFO)
-        return OBV_OK;
-    if (code == OBV_OK)
-        code = obv_verify_record(p->v, p->s, p->key, o.body, key.s, (int64_t)p->record->offset, &p->facts, &why);
+        code = (p->s->flat ? obv_verify_old_record : obv_verify_record)(p->v, p->s, p->key, o.body, key.s,
+                                                                        (int64_t)p->record->offset, &p->facts, &why);
     if (code != OBV_OK)
         return obv_verify_judge(p->v, key.s, (int64_t)p->record->offset, &why, err);
     p->has_facts = true;
@@ -145,9 +163,11 @@ static void check_sums(const obv_vpg *p, const obv_vpg_table *t, const char *whe
                        t->key.table_id, t->key.type, rows, occupy, t->m->row_count, t->m->occupy_size);
 }
 
-static void index_key(const obv_vpg *p, bool minor, int64_t pass, obv_path *out)
+void obv_vpg_index_key(const obv_vpg *p, bool minor, int64_t pass, obv_path *out)
 {
-    if (minor)
+    if (p->s->flat)
+        obv_path_flat_index_file(&p->v->cfg->root, &p->s->id, p->key, pass, out);
+    else if (minor)
         obv_path_minor_index_file(&p->v->cfg->root, &p->s->id, p->key, p->record->task_id, pass, out);
     else
         obv_path_major_index_file(&p->v->cfg->root, &p->s->id, p->key, pass, out);
@@ -159,12 +179,14 @@ static void check_tables(const obv_vpg *p, bool deep)
     const obv_verify_table *m = p->facts.tables.items;
     const obv_vpg_table *t = p->tables.items;
     for (size_t i = 0; i < p->facts.tables.count; i++) {
+        if (p->s->flat && m[i].key.type != OBV_TABLE_MAJOR)
+            continue; /* these sets have blocks of majors only */
         const bool minor = is_minor(p, &m[i].key);
         const obv_vpg_table *found = m[i].listed ? &t[m[i].listed - 1] : NULL;
         if (found && found->minor != minor)
             found = NULL; /* on the wrong side, where no reader looks for it */
         obv_path key;
-        index_key(p, minor, found ? found->pass : 0, &key);
+        obv_vpg_index_key(p, minor, found ? found->pass : 0, &key);
         if (!found) {
             if (m[i].blocks > 0 && p->index_known[minor])
                 obv_verify_say(p->v, OBV_VERIFY_INCONSISTENT, key.s, -1,
@@ -181,7 +203,7 @@ static void check_tables(const obv_vpg *p, bool deep)
     for (size_t k = 0; k < p->tables.count; k++)
         if (!t[k].m && t[k].minor) {
             obv_path key;
-            index_key(p, true, t[k].pass, &key);
+            obv_vpg_index_key(p, true, t[k].pass, &key);
             obv_verify_say(p->v, OBV_VERIFY_INCONSISTENT, key.s, -1,
                            "names table %" PRIu64 " of type %d, which the metas lack", t[k].key.table_id,
                            t[k].key.type);
@@ -195,7 +217,7 @@ static obv_code want_log(obv_vpg *p, obv_err *err)
     const obv_verify_table *m = p->facts.tables.items;
     s->partitions += p->facts.partitions;
     for (size_t i = 0; i < p->facts.tables.count; i++)
-        s->blocks += m[i].blocks;
+        s->blocks += s->flat && m[i].key.type != OBV_TABLE_MAJOR ? 0 : m[i].blocks;
     if (p->facts.clog.last_submit_ts < s->least_submit_ts)
         s->least_submit_ts = p->facts.clog.last_submit_ts;
     obv_verify_wanted *w = obv_verify_add(&p->v->wanted, sizeof *w, err);

@@ -46,6 +46,7 @@ typedef struct obv_vpg {
     obv_verify_pg_facts facts;
     bool has_facts;
     const obv_native_name *home; /* of the older set that the last old block lay in */
+    size_t last;                 /* of tables: where the last entry of a flat index went */
     bool index_known[2];         /* major, minor: every index file of the side could be read */
     obv_err err;                 /* of a visitor */
 } obv_vpg;
@@ -56,6 +57,10 @@ bool obv_vpg_is_winner(const obv_vpg *p, const obv_native_name *n);
 bool obv_vpg_knows_winners(const obv_vpg *p);
 /** Index files of both sides: tables and entries. */
 OBV_CHECK obv_code obv_vpg_read_indexes(obv_vpg *p, obv_err *err);
+/** One index file of a flat set. */
+OBV_CHECK obv_code obv_vpg_read_old_index(obv_vpg *p, const obv_vpg_file *f, obv_span file, bool keep, obv_err *err);
+/** Names of one side's files, in the layout of the set. */
+void obv_vpg_index_key(const obv_vpg *p, bool minor, int64_t pass, obv_path *out);
 /** Sorts the entries by place, for obv_vpg_find. */
 OBV_CHECK obv_code obv_vpg_make_order(obv_vpg *p, obv_err *err);
 /** One block file, every block of it. */

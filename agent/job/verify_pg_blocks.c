@@ -161,18 +161,23 @@ static const obv_native_name *find_home(obv_vpg *p, int64_t set_id)
 /* A block that an older set holds. */
 static obv_code read_old_block(obv_vpg *p, obv_vpg_entry *e, obv_err *err)
 {
-    const obv_native_name *home = find_home(p, e->e.set_id);
-    if (!home) {
+    const bool here = p->s->id.date == 0; /* the full's folder has its increments too */
+    const obv_native_name *home = here ? NULL : find_home(p, e->e.set_id);
+    if (!home && !here) {
         obv_verify_say(p->v, OBV_VERIFY_MISSING, p->dir.s, -1,
                        "block %" PRIu64 " lies in set %" PRId64 ", which is not there", e->e.index, e->e.set_id);
         return OBV_OK;
     }
-    const obv_set_id id = {.tenant_id = home->tenant,
-                           .set_id = home->set_id,
-                           .full_set_id = home->full ? home->set_id : 0,
-                           .date = home->date};
+    obv_set_id id = p->s->id;
+    id.set_id = e->e.set_id;
+    if (home)
+        id = (obv_set_id){.tenant_id = home->tenant,
+                          .set_id = home->set_id,
+                          .full_set_id = home->full ? home->set_id : 0,
+                          .date = home->date};
     obv_path key;
-    obv_path_major_block_file(&p->v->cfg->root, &id, p->key, e->e.sub_task, &key);
+    (p->s->flat ? obv_path_flat_block_file : obv_path_major_block_file)(&p->v->cfg->root, &id, p->key, e->e.sub_task,
+                                                                        &key);
     obv_native_blocks b = {
         .w = &p->v->window, .data_type = OBV_FILE_MACRO_DATA, .ours = p->v->stats->ours, .at = e->e.offset};
     if (e->e.offset > INT64_MAX - OBV_NATIVE_BLOCK_MAX || e->e.len > OBV_NATIVE_BLOCK_MAX) {
@@ -193,7 +198,9 @@ static obv_code read_old_block(obv_vpg *p, obv_vpg_entry *e, obv_err *err)
 
 static void block_key(const obv_vpg *p, const obv_vpg_entry *e, obv_path *out)
 {
-    if (e->minor)
+    if (p->s->flat)
+        obv_path_flat_block_file(&p->v->cfg->root, &p->s->id, p->key, e->e.sub_task, out);
+    else if (e->minor)
         obv_path_minor_block_file(&p->v->cfg->root, &p->s->id, p->key, p->record->task_id, e->e.sub_task, out);
     else
         obv_path_major_block_file(&p->v->cfg->root, &p->s->id, p->key, e->e.sub_task, out);

@@ -83,9 +83,12 @@ static obv_code read_index(obv_vpg *p, const obv_vpg_file *f, obv_err *err)
         bool ok = false;
         OBV_TRY(obv_verify_read(p->v, f->key, OBV_META_INDEX_MAX, &bytes, &ok, err));
         index_visit iv = {.p = p, .f = f, .keep = keep};
-        const obv_macro_index_visitor visitor = {.table = on_table, .entry = on_entry, .ctx = &iv};
         obv_err why = {0};
-        whole = ok && obv_macro_index_each(obv_buf_span(&bytes), &visitor, &why) == OBV_OK;
+        const obv_macro_index_visitor visitor = {.table = on_table, .entry = on_entry, .ctx = &iv};
+        const obv_code read = !ok          ? OBV_OK
+                              : p->s->flat ? obv_vpg_read_old_index(p, f, obv_buf_span(&bytes), keep, &why)
+                                           : obv_macro_index_each(obv_buf_span(&bytes), &visitor, &why);
+        whole = ok && read == OBV_OK;
         if (p->err.code != OBV_OK) {
             if (err)
                 *err = p->err;
@@ -120,14 +123,11 @@ obv_code obv_vpg_read_indexes(obv_vpg *p, obv_err *err)
                            p->record ? "of an attempt that lost" : "of a PG that the set does not have");
         }
     }
-    for (int minor = 0; minor < 2 && p->record && p->s->good; minor++) {
+    for (int minor = 0; minor < (p->s->flat ? 1 : 2) && p->record && p->s->good; minor++) {
         if (next[minor] > 0)
             continue;
         obv_path key;
-        if (minor)
-            obv_path_minor_index_file(&p->v->cfg->root, &p->s->id, p->key, p->record->task_id, 0, &key);
-        else
-            obv_path_major_index_file(&p->v->cfg->root, &p->s->id, p->key, 0, &key);
+        obv_vpg_index_key(p, minor, 0, &key);
         obv_verify_say(p->v, OBV_VERIFY_MISSING, key.s, -1, "every PG of a set has it, also one without blocks");
         p->index_known[minor] = false;
     }

@@ -5,6 +5,7 @@
 #include "format/media/archive_infos.h"
 #include "format/media/info_files.h"
 #include "format/media/meta_records.h"
+#include "format/media/old_layouts.h"
 #include "job/verify.h"
 
 /* Objects that are not named one by one: their PG's folder is listed again when it is its turn. */
@@ -12,6 +13,7 @@ typedef struct obv_verify_pg_dir {
     uint64_t tenant;
     uint64_t group; /* set id, or round */
     int64_t date;   /* of the set */
+    int64_t folder; /* of a set of before 2.2.77 */
     bool full;
     uint64_t table;
     int64_t partition;
@@ -93,10 +95,11 @@ typedef struct obv_verify_set {
     obv_set_id id;
     bool has_info; /* single_backup_set_info could be read */
     bool good;     /* SUCCESS and on media: everything must be there */
+    bool flat;     /* compatible 1 or 2: metas of four types, a PG's files directly in its folder */
     obv_set_file_info info;
     obv_pg_key *pgs; /* sys PGs, then the others */
     size_t pg_count, sys_count;
-    obv_meta_index *index; /* merged, sorted by (table id, partition id) */
+    obv_meta_index *index; /* merged, sorted by (table id, partition id, type) */
     size_t index_count;
     bool has_lists, has_index;
     /* sums over the PGs, for the totals of the info file */
@@ -108,7 +111,10 @@ typedef struct obv_verify_set {
 OBV_CHECK obv_code obv_verify_sets(obv_verify *v, uint64_t tenant, obv_err *err);
 /** Lists, merged index, per-task files of one set. */
 OBV_CHECK obv_code obv_verify_set_metas(obv_verify *v, obv_verify_set *s, obv_err *err);
+/** Where the PG's own record lies. */
 const obv_meta_index *obv_verify_set_entry(const obv_verify_set *s, uint64_t table, int64_t partition);
+const obv_meta_index *obv_verify_set_entry_of(const obv_verify_set *s, uint32_t type, uint64_t table,
+                                              int64_t partition);
 /** Block and index files of one PG's folder; @p key NULL: no list names it. */
 OBV_CHECK obv_code obv_verify_set_pg(obv_verify *v, obv_verify_set *s, const obv_pg_key *key, uint64_t table,
                                      int64_t partition, obv_err *err);
@@ -131,6 +137,18 @@ typedef struct obv_verify_pg_facts {
 /** Walks a record; what breaks a rule is reported for @p where. OBV_E_CORRUPT when it cannot be walked. */
 OBV_CHECK obv_code obv_verify_record(obv_verify *v, const obv_verify_set *s, const obv_pg_key *key, obv_span body,
                                      const char *where, int64_t at, obv_verify_pg_facts *out, obv_err *err);
+/** The same of a PG of a flat set, whose record of type 0 has body @p body and lies at @p at of @p where. */
+OBV_CHECK obv_code obv_verify_old_record(obv_verify *v, const obv_verify_set *s, const obv_pg_key *key, obv_span body,
+                                         const char *where, int64_t at, obv_verify_pg_facts *out, obv_err *err);
+/** Bytes of the record that @p e names, its wrapping judged. *bytes is the caller's to free. */
+OBV_CHECK obv_code obv_verify_record_bytes(const obv_verify *v, const obv_verify_set *s, const obv_meta_index *e,
+                                           obv_path *where, uint8_t **bytes, obv_meta_object *out, obv_err *err);
+/** Brings the lines of a record into the order of obv_verify_find_table. */
+void obv_verify_sort_tables(obv_verify_pg_facts *f);
+OBV_CHECK obv_code obv_verify_add_table(obv_verify_pg_facts *f, const obv_sstable_meta *m, const obv_table_key *k,
+                                        obv_err *err);
+/** The major of an index, NULL if there is none. */
+obv_verify_table *obv_verify_find_major(const obv_verify_pg_facts *f, uint64_t index_id);
 /** The line of exactly that key, NULL if there is none. */
 obv_verify_table *obv_verify_find_table(const obv_verify_pg_facts *f, const obv_table_key *key);
 

@@ -85,7 +85,7 @@ static void check_end(rules *r)
                r->schema_floor);
 }
 
-static obv_code add_table(obv_verify_pg_facts *f, const obv_sstable_meta *m, const obv_table_key *k, obv_err *err)
+obv_code obv_verify_add_table(obv_verify_pg_facts *f, const obv_sstable_meta *m, const obv_table_key *k, obv_err *err)
 {
     obv_verify_table *t = obv_verify_add(&f->tables, sizeof *t, err);
     if (!t)
@@ -126,6 +126,25 @@ obv_verify_table *obv_verify_find_table(const obv_verify_pg_facts *f, const obv_
     return f->tables.count ? bsearch(&want, f->tables.items, f->tables.count, sizeof want, by_key) : NULL;
 }
 
+static int by_index(const void *x, const void *y)
+{
+    const obv_table_key *a = &((const obv_verify_table *)x)->key;
+    const obv_table_key *b = &((const obv_verify_table *)y)->key;
+    return a->table_id != b->table_id ? (a->table_id < b->table_id ? -1 : 1) : a->type - b->type;
+}
+
+obv_verify_table *obv_verify_find_major(const obv_verify_pg_facts *f, uint64_t index_id)
+{
+    const obv_verify_table want = {.key = {.table_id = index_id, .type = OBV_TABLE_MAJOR}};
+    return f->tables.count ? bsearch(&want, f->tables.items, f->tables.count, sizeof want, by_index) : NULL;
+}
+
+void obv_verify_sort_tables(obv_verify_pg_facts *f)
+{
+    if (f->tables.count > 1)
+        qsort(f->tables.items, f->tables.count, sizeof(obv_verify_table), by_key);
+}
+
 obv_code obv_verify_record(obv_verify *v, const obv_verify_set *s, const obv_pg_key *key, obv_span body,
                            const char *where, int64_t at, obv_verify_pg_facts *out, obv_err *err)
 {
@@ -156,12 +175,11 @@ obv_code obv_verify_record(obv_verify *v, const obv_verify_set *s, const obv_pg_
             obv_table_key table;
             OBV_TRY(obv_pg_record_next_table(&part, &meta, &table, err));
             check_table(&r, &part.store.pkey, &meta, &table);
-            OBV_TRY(add_table(out, &meta, &table, err));
+            OBV_TRY(obv_verify_add_table(out, &meta, &table, err));
         }
         check_order(&r, out, from);
     }
     check_end(&r);
-    if (out->tables.count > 1)
-        qsort(out->tables.items, out->tables.count, sizeof(obv_verify_table), by_key);
+    obv_verify_sort_tables(out);
     return OBV_OK;
 }

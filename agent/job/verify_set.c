@@ -50,11 +50,67 @@ static bool same_numbers(const obv_set_file_info *a, const obv_set_file_info *b)
            a->date == b->date;
 }
 
+typedef struct one_backup {
+    const obv_verify_set *s;
+    obv_backup_info info;
+    bool found;
+} one_backup;
+
+static int take_backup(void *ctx, const obv_backup_info *e)
+{
+    one_backup *o = ctx;
+    if (e->set_id == o->s->id.set_id && e->full_set_id == o->s->id.full_set_id) {
+        o->info = *e;
+        o->found = true;
+    }
+    return 0;
+}
+
+/* A set of before 2.2.77 has no file of its own: the tenant's list of backups says what it is. */
+static obv_code read_backup_info(obv_verify *v, obv_verify_set *s, obv_err *err)
+{
+    obv_path list;
+    obv_path_data_backup_info(&v->cfg->root, s->id.tenant_id, &list);
+    if (!obv_verify_find(v, list.s))
+        return OBV_OK;
+    OBV_AUTO(obv_buf_fini) obv_buf file = obv_buf_heap(OBV_INFO_FILE_MAX + (1u << 20));
+    one_backup o = {.s = s};
+    bool ok = false;
+    OBV_TRY(obv_verify_read(v, list.s, OBV_INFO_FILE_MAX, &file, &ok, err));
+    if (!ok || obv_backup_infos_each(obv_buf_span(&file), take_backup, &o, NULL) != OBV_OK)
+        return OBV_OK;
+    if (!o.found) {
+        SAY(INCONSISTENT, list.s, "lacks set %" PRId64 ", which is in the folder of set %" PRId64, s->id.set_id,
+            s->id.full_set_id);
+        return OBV_OK;
+    }
+    const obv_backup_info *i = &o.info;
+    if (i->compatible != OBV_COMPATIBLE_V1)
+        SAY(INCONSISTENT, list.s, "set %" PRId64 " of compatible %" PRId64 " in a folder without a date", i->set_id,
+            i->compatible);
+    s->info = (obv_set_file_info){.tenant_id = s->id.tenant_id,
+                                  .set_id = i->set_id,
+                                  .snapshot_version = i->snapshot_version,
+                                  .compatible = OBV_COMPATIBLE_V1,
+                                  .cluster_version = (uint64_t)i->cluster_version,
+                                  .backup_type = i->backup_type,
+                                  .data_version = i->data_version,
+                                  .schema_version = i->schema_version};
+    s->has_info = s->flat = true;
+    s->good = i->status == OBV_EXTERN_SUCCESS && !i->is_mark_deleted;
+    return OBV_OK;
+}
+
 static obv_code read_info(obv_verify *v, obv_verify_set *s, const char *single, obv_err *err)
 {
+    if (s->id.date == 0)
+        return read_backup_info(v, s, err);
     OBV_TRY(read_set_info(v, single, 0, &s->info, &s->has_info, err));
     if (!s->has_info)
         return OBV_OK;
+    s->flat = s->info.compatible == OBV_COMPATIBLE_V2;
+    if (s->info.compatible < OBV_COMPATIBLE_V2 || s->info.compatible > OBV_COMPATIBLE_V4)
+        SAY(INCONSISTENT, single, "compatible %" PRId64 " is not that of a set in such a folder", s->info.compatible);
     const obv_set_file_info *i = &s->info;
     const bool full = s->id.full_set_id == s->id.set_id;
     if (i->tenant_id != s->id.tenant_id || i->set_id != s->id.set_id || i->date != s->id.date ||
@@ -76,13 +132,16 @@ static obv_code read_info(obv_verify *v, obv_verify_set *s, const char *single, 
 
 /* ---- the other info files of a good set */
 
+/* ctx: the entry, its set id given. */
 static int take_set_info(void *ctx, const obv_set_info *e)
 {
-    *(obv_set_info *)ctx = *e;
+    obv_set_info *to = ctx;
+    if (e->set_id == to->set_id)
+        *to = *e;
     return 0;
 }
 
-static obv_code check_set_info(obv_verify *v, const obv_verify_set *s, obv_err *err)
+static obv_code check_set_info(obv_verify *v, obv_verify_set *s, obv_err *err)
 {
     obv_path key;
     obv_path_set_file(&v->cfg->root, &s->id, OBV_NAME_BACKUP_SET_INFO, &key);
@@ -91,16 +150,23 @@ static obv_code check_set_info(obv_verify *v, const obv_verify_set *s, obv_err *
         return OBV_OK;
     }
     OBV_AUTO(obv_buf_fini) obv_buf file = obv_buf_heap(OBV_INFO_FILE_MAX + (1u << 20));
-    obv_set_info e = {0};
+    obv_set_info e = {.set_id = s->info.set_id};
     bool ok = false;
     OBV_TRY(obv_verify_read(v, key.s, OBV_INFO_FILE_MAX, &file, &ok, err));
     if (!ok || obv_set_infos_each(obv_buf_span(&file), take_set_info, &e, NULL) != OBV_OK)
         return OBV_OK;
-    const obv_set_file_info *i = &s->info;
+    obv_set_file_info *i = &s->info;
+    if (s->id.date == 0) { /* what the list of backups does not tell */
+        i->pg_count = i->finish_pg_count = e.pg_count;
+        i->macro_block_count = e.macro_block_count;
+        i->input_bytes = e.input_bytes;
+        i->output_bytes = e.output_bytes;
+    }
     if (e.set_id != i->set_id || e.snapshot_version != i->snapshot_version || e.compatible != i->compatible ||
         e.pg_count != i->pg_count || e.macro_block_count != i->macro_block_count || e.input_bytes != i->input_bytes ||
         e.output_bytes != i->output_bytes || e.cluster_version != i->cluster_version)
-        SAY(INCONSISTENT, key.s, "differs from single_backup_set_info");
+        SAY(INCONSISTENT, key.s, "differs from %s",
+            s->id.date ? "single_backup_set_info" : "the tenant's list of backups, or lacks the set");
     return OBV_OK;
 }
 
@@ -132,11 +198,12 @@ static void check_totals(obv_verify *v, const obv_verify_set *s, const char *sin
         SAY(INCONSISTENT, single, "says %" PRId64 " PGs, the lists have %zu", i->pg_count, s->pg_count);
     if (!s->metas_complete)
         return; /* sums over what could not be read say nothing */
-    if (i->macro_block_count != (int64_t)s->blocks || i->partition_count != (int64_t)s->partitions)
+    const bool says_all = s->id.date != 0;
+    if (i->macro_block_count != (int64_t)s->blocks || (says_all && i->partition_count != (int64_t)s->partitions))
         SAY(INCONSISTENT, single,
             "says %" PRId64 " blocks and %" PRId64 " partitions, the metas have %" PRIu64 " and %" PRIu64,
             i->macro_block_count, i->partition_count, s->blocks, s->partitions);
-    if (s->pg_count > 0 && i->start_replay_log_ts != s->least_submit_ts)
+    if (says_all && s->pg_count > 0 && i->start_replay_log_ts != s->least_submit_ts)
         SAY(INCONSISTENT, single, "log is needed from %" PRId64 ", the metas say %" PRId64, i->start_replay_log_ts,
             s->least_submit_ts);
 }
@@ -199,6 +266,8 @@ static obv_code check_set(obv_verify *v, obv_verify_set *s, const obv_verify_pg_
     v->stats->pgs += s->pg_count;
     OBV_TRY(check_set_info(v, s, err));
     OBV_TRY(check_locality(v, s, err));
+    if (s->id.date == 0)
+        obv_path_set_file(&v->cfg->root, &s->id, OBV_NAME_BACKUP_SET_INFO, &single);
     if (s->has_lists)
         check_totals(v, s, single.s);
     return OBV_OK;
@@ -209,7 +278,7 @@ static bool next_set(const obv_verify *v, uint64_t tenant, const obv_verify_pg_d
 {
     bool found = false;
     obv_verify_pg_dir best = {0};
-#define RANK(x) ((x)->group), (uint64_t)((x)->date), (uint64_t)((x)->full)
+#define RANK(x) ((x)->group), (uint64_t)((x)->date), (uint64_t)((x)->folder), (uint64_t)((x)->full)
     const struct {
         const obv_verify_small *small;
         const obv_verify_pg_dir *dirs;
@@ -222,8 +291,11 @@ static bool next_set(const obv_verify *v, uint64_t tenant, const obv_verify_pg_d
                 const obv_native_name *m = &places[p].small[i].name;
                 if (m->set_id == 0)
                     continue;
-                d = (obv_verify_pg_dir){
-                    .tenant = m->tenant, .group = (uint64_t)m->set_id, .date = m->date, .full = m->full};
+                d = (obv_verify_pg_dir){.tenant = m->tenant,
+                                        .group = (uint64_t)m->set_id,
+                                        .date = m->date,
+                                        .folder = m->folder,
+                                        .full = m->full};
             } else {
                 d = places[p].dirs[i];
             }
@@ -234,7 +306,7 @@ static bool next_set(const obv_verify *v, uint64_t tenant, const obv_verify_pg_d
             const uint64_t top[] = {RANK(&best)};
             int above = 0;
             int below = 0;
-            for (int w = 2; w >= 0; w--) {
+            for (int w = 3; w >= 0; w--) {
                 above = mine[w] != low[w] ? (mine[w] > low[w] ? 1 : -1) : above;
                 below = mine[w] != top[w] ? (mine[w] < top[w] ? 1 : -1) : below;
             }
@@ -267,7 +339,7 @@ static obv_code one(obv_verify *v, const obv_verify_pg_dir *d, obv_err *err)
         return obv_fail(err, OBV_E_NOMEM, 0, "verify: a set");
     s->id = (obv_set_id){.tenant_id = d->tenant,
                          .set_id = (int64_t)d->group,
-                         .full_set_id = d->full ? (int64_t)d->group : 0,
+                         .full_set_id = d->full ? (int64_t)d->group : d->folder,
                          .date = d->date};
     s->least_submit_ts = INT64_MAX;
     const obv_verify_pg_dir *dirs = v->set_pgs.items;
@@ -275,7 +347,7 @@ static obv_code one(obv_verify *v, const obv_verify_pg_dir *d, obv_err *err)
     size_t n = 0;
     for (size_t i = 0; i < v->set_pgs.count; i++) {
         if (dirs[i].tenant != d->tenant || dirs[i].group != d->group || dirs[i].date != d->date ||
-            dirs[i].full != d->full)
+            dirs[i].folder != d->folder || dirs[i].full != d->full)
             continue;
         if (n++ == 0)
             from = i; /* sorted: the rest follows */

@@ -69,6 +69,8 @@ static bool is_on_media(const obv_set_file_info *e)
 
 static void check_folder(obv_verify *v, const obv_set_file_info *e)
 {
+    if (e->compatible == OBV_COMPATIBLE_V1)
+        return; /* has no such file */
     const obv_set_id id = {.tenant_id = e->tenant_id,
                            .set_id = e->set_id,
                            .full_set_id = e->backup_type == OBV_BACKUP_FULL ? e->set_id : e->prev_full_set_id,
@@ -141,7 +143,7 @@ static void compare(obv_verify *v, const char *key, const obv_verify_array *info
             SAY(INCONSISTENT, key, "set %" PRId64 " behind set %" PRId64, e->set_id, e[-1].set_id);
         const obv_set_file_info *f = find_set(sets, e->set_id);
         if (!f) {
-            if (e->status == OBV_EXTERN_SUCCESS && !e->is_mark_deleted)
+            if (e->status == OBV_EXTERN_SUCCESS && !e->is_mark_deleted && e->compatible != OBV_COMPATIBLE_V1)
                 SAY(INCONSISTENT, key, "set %" PRId64 " is SUCCESS here, the list of set files lacks it", e->set_id);
             continue;
         }
@@ -191,7 +193,7 @@ static obv_code check_tenant(obv_verify *v, uint64_t tenant, obv_verify_array *s
         bool done = false;
         const obv_backup_info *e = infos.items;
         for (size_t i = 0; i < infos.count; i++)
-            done |= e[i].status == OBV_EXTERN_SUCCESS;
+            done |= e[i].status == OBV_EXTERN_SUCCESS && e[i].compatible != OBV_COMPATIBLE_V1; /* that wrote none */
         if (done)
             SAY(MISSING, list.s, "sets were made, but the list of set files is not there");
     }

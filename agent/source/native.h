@@ -70,13 +70,15 @@ const char *obv_native_kind_name(enum obv_native_kind kind);
 typedef struct obv_native_name {
     enum obv_native_kind kind;
     uint64_t tenant;
-    int64_t set_id, date; /* of the set's folder */
+    int64_t set_id, date; /* of the set's folder; date 0: a folder of before 2.2.77, without date and type */
+    int64_t folder;       /* then its number, that of the full whose increments lie in it too; else 0 */
     bool full;
     int64_t inc_id;                    /* number in backup_<n> or in the macro file's name */
     int64_t task;                      /* meta files; minor data */
     uint64_t table;                    /* of the PG */
     int64_t partition;                 /* 64-bit id */
     bool minor;                        /* in minor_data */
+    bool flat;                         /* a macro file directly in its PG's folder, as before 3.1 */
     int64_t number;                    /* sub task of macro data, pass of a macro index */
     uint64_t round, piece, piece_date; /* of the round's folder; piece 0 in round mode */
     uint64_t file_id;                  /* archive data and index */

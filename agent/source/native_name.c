@@ -155,7 +155,7 @@ static bool server_name(cursor c)
     return ip > 0 && word(&c, "_") && number(&c, &v) && end(&c);
 }
 
-/* <table>/<partition>/{major_data|minor_data/<task>}/macro_block... */
+/* <table>/<partition>/[major_data|minor_data/<task>]/macro_block... */
 static enum obv_native_kind pg_file(cursor c, obv_native_name *n)
 {
     if (!number(&c, &n->table) || !word(&c, "/") || !id(&c, &n->partition) || !word(&c, "/"))
@@ -164,8 +164,8 @@ static enum obv_native_kind pg_file(cursor c, obv_native_name *n)
         n->minor = true;
         if (!id(&c, &n->task) || !word(&c, "/"))
             return OBV_NATIVE_UNKNOWN;
-    } else if (!word(&c, "major_data/")) {
-        return OBV_NATIVE_UNKNOWN;
+    } else {
+        n->flat = !word(&c, "major_data/");
     }
     if (word(&c, "macro_block_index_")) {
         if (!id(&c, &n->inc_id))
@@ -180,14 +180,23 @@ static enum obv_native_kind pg_file(cursor c, obv_native_name *n)
                : OBV_NATIVE_UNKNOWN;
 }
 
-/* Behind "backup_set_". */
-static enum obv_native_kind set_file(cursor c, obv_native_name *n)
+/* "<id>_<full|inc>_<date>/", or as before 2.2.77 "<id of the full>/" */
+static bool set_folder(cursor *c, obv_native_name *n)
 {
-    if (!id(&c, &n->set_id))
-        return OBV_NATIVE_UNKNOWN;
-    n->full = word(&c, "_full_");
-    if ((!n->full && !word(&c, "_inc_")) || !date(&c, &n->date) || !word(&c, "/"))
-        return OBV_NATIVE_UNKNOWN;
+    if (!id(c, &n->set_id))
+        return false;
+    if (word(c, "/")) {
+        n->folder = n->set_id;
+        n->full = true;
+        return n->folder > 0;
+    }
+    n->full = word(c, "_full_");
+    return (n->full || word(c, "_inc_")) && date(c, &n->date) && n->date > 0 && word(c, "/");
+}
+
+/* Behind the folder's name. */
+static enum obv_native_kind in_set(cursor c, obv_native_name *n)
+{
     if (word(&c, "data/"))
         return pg_file(c, n);
     if (!word(&c, "backup_"))
@@ -202,6 +211,22 @@ static enum obv_native_kind set_file(cursor c, obv_native_name *n)
     if (word(&c, "meta_file_"))
         return id(&c, &n->task) && end(&c) ? OBV_NATIVE_META_FILE : OBV_NATIVE_UNKNOWN;
     return word(&c, "meta_index_file_") && id(&c, &n->task) && end(&c) ? OBV_NATIVE_META_INDEX : OBV_NATIVE_UNKNOWN;
+}
+
+/* Behind "backup_set_". */
+static enum obv_native_kind set_file(cursor c, obv_native_name *n)
+{
+    if (!set_folder(&c, n))
+        return OBV_NATIVE_UNKNOWN;
+    const enum obv_native_kind kind = in_set(c, n);
+    const bool macro = kind == OBV_NATIVE_MACRO_DATA || kind == OBV_NATIVE_MACRO_INDEX;
+    if (n->folder == 0 || kind == OBV_NATIVE_UNKNOWN || (!macro && n->inc_id == 0))
+        return kind;
+    if (n->inc_id < n->folder || (macro && !n->flat))
+        return OBV_NATIVE_UNKNOWN;
+    n->set_id = n->inc_id; /* an increment in the folder of its full */
+    n->full = n->inc_id == n->folder;
+    return kind;
 }
 
 /* <table>/<partition>/<file id> */

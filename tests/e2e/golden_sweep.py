@@ -17,7 +17,7 @@ VECTORS = {
                                    "partition_key_hash", "ilog_index_entry"],
     "clog_manifest.json": ["blocks", "entries", "padding_entries", "fresh_and_recycled_files", "compressed_entries"],
     "extern_info_manifest.json": ["files"],
-    "storage_manifest.json": ["macro_blocks", "vectors"],
+    "storage_manifest.json": ["macro_blocks", "vectors", "backup_media.macro_index_file_v1.entries"],
     "rpc/blocks_manifest.json": ["macro_blocks"],
     "rpc/ilog_manifest.json": ["files"],
     "rpc/media_manifest.json": ["files", "macro_index"],

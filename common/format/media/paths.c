@@ -91,6 +91,10 @@ void obv_path_backup_set_file_info(const obv_media_root *r, uint64_t tenant_id, 
 void obv_path_set_dir(const obv_media_root *r, const obv_set_id *s, obv_path *out)
 {
     obv_path_tenant(r, s->tenant_id, out);
+    if (s->date == 0) {
+        obv_path_add(out, "data/backup_set_%" PRId64, s->full_set_id);
+        return;
+    }
     obv_path_add(out, "data/backup_set_%" PRId64 "_%s_%" PRId64, s->set_id,
                  s->full_set_id == s->set_id ? "full" : "inc", s->date);
 }
@@ -160,6 +164,20 @@ void obv_path_minor_index_file(const obv_media_root *r, const obv_set_id *s, con
 {
     obv_path_pg_data(r, s, pg, out);
     obv_path_add(out, "minor_data/%" PRId64, task_id);
+    index_name(s, pass, out);
+}
+
+void obv_path_flat_block_file(const obv_media_root *r, const obv_set_id *s, const obv_pg_key *pg, int64_t sub_task,
+                              obv_path *out)
+{
+    obv_path_pg_data(r, s, pg, out);
+    obv_path_add(out, "macro_block_%" PRId64 ".%" PRId64, s->set_id, sub_task);
+}
+
+void obv_path_flat_index_file(const obv_media_root *r, const obv_set_id *s, const obv_pg_key *pg, int64_t pass,
+                              obv_path *out)
+{
+    obv_path_pg_data(r, s, pg, out);
     index_name(s, pass, out);
 }
 

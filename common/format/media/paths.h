@@ -48,9 +48,10 @@ typedef struct obv_set_id {
     uint64_t tenant_id;
     int64_t set_id;      /* this set's id */
     int64_t full_set_id; /* == set_id for a full */
-    int64_t date;        /* YYYYMMDD of the start, local time of the host that started it */
+    int64_t date;        /* YYYYMMDD of the start, local time of the host that started it; 0: layout of before 2.2.77 */
 } obv_set_id;
-/** .../<tenant>/data/backup_set_<id>_<full|inc>_<date>; what a restore source's URI ends in. */
+/** .../<tenant>/data/backup_set_<id>_<full|inc>_<date>; what a restore source's URI ends in. Date 0: backup_set_<full
+ * id>. */
 void obv_path_set_dir(const obv_media_root *r, const obv_set_id *s, obv_path *out);
 /** backup_set_info, single_backup_set_info in the set's folder. */
 void obv_path_set_file(const obv_media_root *r, const obv_set_id *s, const char *name, obv_path *out);
@@ -77,6 +78,11 @@ void obv_path_major_index_file(const obv_media_root *r, const obv_set_id *s, con
 /** A task of ours puts one index of a PG's minors, pass 0; stock ones may retry in place. */
 void obv_path_minor_index_file(const obv_media_root *r, const obv_set_id *s, const obv_pg_key *pg, int64_t task_id,
                                int64_t pass, obv_path *out);
+/** Files of a PG before 3.1: directly in its folder (read only). */
+void obv_path_flat_block_file(const obv_media_root *r, const obv_set_id *s, const obv_pg_key *pg, int64_t sub_task,
+                              obv_path *out);
+void obv_path_flat_index_file(const obv_media_root *r, const obv_set_id *s, const obv_pg_key *pg, int64_t pass,
+                              obv_path *out);
 /** CP/obvault/records/...: a PG's metas as one attempt copied them, for later passes and for whoever ends the set. */
 void obv_path_pg_record(const obv_media_root *r, const obv_set_id *s, const obv_pg_key *pg, int64_t task_id,
                         obv_path *out);

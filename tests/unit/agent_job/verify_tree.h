@@ -37,6 +37,7 @@ struct vt {
     size_t count;
     obv_media_root root;
     obv_set_id set;
+    int64_t compatible; /* 1, 2: see verify_old_tree.h */
     obv_native_io io;
     obv_set_file_info sets[2]; /* as listed */
     obv_backup_info infos[2];
@@ -308,20 +309,22 @@ static inline void vt_listed(struct vt *t, const obv_set_file_info *e)
                                             .prev_full_set_id = e->prev_full_set_id,
                                             .prev_set_id = e->prev_set_id,
                                             .prev_data_version = e->prev_data_version,
-                                            .compatible = OBV_COMPATIBLE_V4,
+                                            .compatible = t->compatible,
                                             .cluster_version = INT64_C(0x300010005),
                                             .backup_type = e->backup_type,
                                             .status = OBV_EXTERN_SUCCESS,
                                             .date = e->date};
     t->sets[t->listed++] = *e;
     for (size_t i = 0; i < 2; i++) {
-        if (t->listed > 1) {
+        if (t->listed > 1 && t->compatible > 1)
             vt_remove(t, LISTS[i]);
+        if (t->listed > 1) {
             vt_remove(t, INFOS[i]);
         }
         for (size_t k = 0; k < t->listed; k++)
             t->sets[k].tenant_id = i == 0 ? VT_TENANT : 1;
-        assert_code(obv_put_set_file_infos(vt_new(t, LISTS[i]), t->sets, t->listed, &err), OBV_OK, &err);
+        if (t->compatible > 1)
+            assert_code(obv_put_set_file_infos(vt_new(t, LISTS[i]), t->sets, t->listed, &err), OBV_OK, &err);
         assert_code(obv_put_backup_infos(vt_new(t, INFOS[i]), t->infos, t->listed, &err), OBV_OK, &err);
     }
 }
@@ -336,13 +339,13 @@ static inline void vt_set_infos(struct vt *t)
                            .snapshot_version = VT_S,
                            .pg_count = 2,
                            .finish_pg_count = 2,
-                           .macro_block_count = 4,
-                           .finish_macro_block_count = 4,
+                           .macro_block_count = t->compatible > 2 ? 4 : 3,
+                           .finish_macro_block_count = t->compatible > 2 ? 4 : 3,
                            .input_bytes = 100,
                            .output_bytes = 200,
                            .start_time = 900000,
                            .end_time = 1100000,
-                           .compatible = OBV_COMPATIBLE_V4,
+                           .compatible = t->compatible,
                            .cluster_version = UINT64_C(0x300010005),
                            .backup_type = full ? OBV_BACKUP_FULL : OBV_BACKUP_INCREMENTAL,
                            .prev_full_set_id = full ? 0 : 1,
@@ -357,18 +360,26 @@ static inline void vt_set_infos(struct vt *t)
                            .finish_partition_count = 2,
                            .start_replay_log_ts = VT_SUBMIT,
                            .date = t->set.date};
-    assert_code(obv_put_set_file_infos(vt_of_set(t, false, "single_backup_set_info"), &e, 1, &err), OBV_OK, &err);
+    if (t->compatible > 1)
+        assert_code(obv_put_set_file_infos(vt_of_set(t, false, "single_backup_set_info"), &e, 1, &err), OBV_OK, &err);
     vt_listed(t, &e);
     const obv_set_info s = {.set_id = t->set.set_id,
                             .snapshot_version = VT_S,
-                            .compatible = OBV_COMPATIBLE_V4,
+                            .compatible = t->compatible,
                             .pg_count = 2,
-                            .macro_block_count = 4,
+                            .macro_block_count = e.macro_block_count,
                             .input_bytes = 100,
                             .output_bytes = 200,
                             .cluster_version = UINT64_C(0x300010005),
                             .compress_type = 1};
-    assert_code(obv_put_set_infos(vt_of_set(t, false, "backup_set_info"), &s, 1, &err), OBV_OK, &err);
+    obv_set_info both[2] = {s, s};
+    both[0].set_id = t->set.full_set_id;
+    obv_path set_info; /* before 2.2.77 an increment lies in the folder of its full */
+    obv_path_set_file(&t->root, &t->set, "backup_set_info", &set_info);
+    const bool shared = vt_find(t, set_info.s) != NULL;
+    if (shared)
+        vt_remove(t, set_info.s);
+    assert_code(obv_put_set_infos(vt_new(t, set_info.s), shared ? both : &s, shared ? 2 : 1, &err), OBV_OK, &err);
     const obv_tenant_locality fields = {.tenant_id = VT_TENANT,
                                         .set_id = t->set.set_id,
                                         .snapshot_version = VT_S,
@@ -538,6 +549,7 @@ static inline struct vt *vt_empty(void)
     assert_non_null(t);
     assert_code(obv_media_root_init(&t->root, "obshop", 7, &err), OBV_OK, &err);
     t->set = (obv_set_id){.tenant_id = VT_TENANT, .set_id = 1, .full_set_id = 1, .date = 20261125};
+    t->compatible = OBV_COMPATIBLE_V4;
     t->io = (obv_native_io){.ctx = t, .get = vt_get, .list = vt_list};
     return t;
 }

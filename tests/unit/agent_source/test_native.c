@@ -13,6 +13,7 @@ static void names_are_told_apart(void **state)
 {
     (void)state;
 #define SET "1001/data/backup_set_12_full_20261125/"
+#define OLD "1001/data/backup_set_12/"
     /* clang-format off */
     static const struct { const char *path; enum obv_native_kind kind; } CASES[] = {
         {"tenant_name_info", OBV_NATIVE_TENANT_NAMES},
@@ -57,6 +58,18 @@ static void names_are_told_apart(void **state)
         {SET "data/1100611139453777/3/minor_data/4/macro_block_12.7", OBV_NATIVE_MACRO_DATA},
         {SET "data/1100611139453777/3/minor_data/macro_block_12.7", OBV_NATIVE_UNKNOWN},
         {"1001/data/backup_set_12_20261125/backup_set_info", OBV_NATIVE_UNKNOWN},
+        {"1001/data/backup_set_12_full_00000000/backup_set_info", OBV_NATIVE_UNKNOWN},
+        {SET "data/1100611139453777/3/macro_block_12.7", OBV_NATIVE_MACRO_DATA},
+        {OLD "backup_set_info", OBV_NATIVE_SET_INFO},
+        {OLD "backup_12/sys_pg_list", OBV_NATIVE_SYS_PG_LIST},
+        {OLD "backup_14/meta_file_4", OBV_NATIVE_META_FILE},
+        {OLD "backup_11/meta_file_4", OBV_NATIVE_UNKNOWN},
+        {OLD "data/1100611139453777/3/macro_block_14.7", OBV_NATIVE_MACRO_DATA},
+        {OLD "data/1100611139453777/3/macro_block_index_14.1", OBV_NATIVE_MACRO_INDEX},
+        {OLD "data/1100611139453777/3/macro_block_0.7", OBV_NATIVE_UNKNOWN},
+        {OLD "data/1100611139453777/3/major_data/macro_block_12.7", OBV_NATIVE_UNKNOWN},
+        {OLD "data/1100611139453777/3/minor_data/4/macro_block_12.7", OBV_NATIVE_UNKNOWN},
+        {"1001/data/backup_set_0/backup_set_info", OBV_NATIVE_UNKNOWN},
         {"obvault/repository.json", OBV_NATIVE_OWN},
         {SET "backup_set_info.tmp.1234", OBV_NATIVE_TEMPORARY},
         {SET "backup_set_info.tmp.", OBV_NATIVE_UNKNOWN},
@@ -82,6 +95,14 @@ static void names_are_told_apart(void **state)
     assert_int_equal(n.task, 4);
     assert_int_equal(n.number, 7);
     assert_int_equal(n.inc_id, 12);
+    assert_false(n.flat);
+    obv_native_name_parse(OLD "data/1100611139453777/3/macro_block_14.7", &n); /* an increment in its full's folder */
+    assert_int_equal(n.folder, 12);
+    assert_int_equal(n.set_id, 14);
+    assert_int_equal(n.date, 0);
+    assert_true(n.flat && !n.full && !n.minor);
+    obv_native_name_parse(OLD "backup_12/sys_pg_list", &n);
+    assert_true(n.full && n.set_id == 12 && n.folder == 12);
     obv_native_name_parse("1001/clog/7_8_20261125/data/1100611139453777/3/9", &n);
     assert_int_equal(n.round, 7);
     assert_int_equal(n.piece, 8);

@@ -2,6 +2,7 @@
 #include "base/crc32c.h"
 #include "format/media/macro_index.h"
 #include "format/media/meta_records.h"
+#include "format/media/old_layouts.h"
 #include "format/ob/metas.h"
 #include "golden.h"
 
@@ -327,6 +328,44 @@ static void super_block_encodings_are_read(void **state)
     json_decref(m);
 }
 
+/* ---- the index file of before 3.1, entry by entry as in the manifest */
+
+struct old_index {
+    json_t *entries;
+    size_t count;
+};
+
+static int an_old_entry(void *ctx, const obv_old_macro_entry *e)
+{
+    struct old_index *o = ctx;
+    json_t *want = json_array_get(o->entries, o->count++);
+    assert_int_equal(e->table_id, golden_int(want, "table_id"));
+    assert_int_equal(e->partition_id, golden_int(want, "partition_id"));
+    assert_int_equal(e->index_table_id, golden_int(want, "index_table_id"));
+    assert_int_equal(e->at.index, golden_int(want, "sstable_macro_index"));
+    assert_int_equal(e->at.data_version, golden_int(want, "data_version"));
+    assert_int_equal(e->at.data_seq, golden_int(want, "data_seq"));
+    assert_int_equal(e->at.set_id, golden_int(want, "backup_set_id"));
+    assert_int_equal(e->at.sub_task, golden_int(want, "sub_task_id"));
+    assert_int_equal(e->at.offset, golden_int(want, "offset"));
+    assert_int_equal(e->at.len, golden_int(want, "data_length"));
+    golden_vector_used("storage_manifest.json backup_media.macro_index_file_v1.entries");
+    return 0;
+}
+
+static void old_index_is_read(void **state)
+{
+    (void)state;
+    json_t *m = golden_json("storage_manifest.json");
+    json_t *media = json_object_get(json_object_get(m, "backup_media"), "macro_index_file_v1");
+    struct old_index o = {.entries = json_object_get(media, "entries")};
+    obv_err err = {0};
+    assert_code(obv_old_macro_index_each(golden_file("backup_macro_block_index_v1.bin"), an_old_entry, &o, &err),
+                OBV_OK, &err);
+    assert_int_equal(o.count, json_array_size(o.entries));
+    json_decref(m);
+}
+
 /* ---- media of the two PGs of the RPC exchanges */
 
 struct media {
@@ -421,7 +460,7 @@ int main(void)
         cmocka_unit_test(every_checksum_is_oceanbases), cmocka_unit_test(every_integer_is_oceanbases_bytes),
         cmocka_unit_test(every_decode_error_is_seen),   cmocka_unit_test(every_common_type_reads_and_rebuilds),
         cmocka_unit_test(every_storage_record_is_read), cmocka_unit_test(super_block_encodings_are_read),
-        cmocka_unit_test(media_of_two_pgs_are_read),
+        cmocka_unit_test(media_of_two_pgs_are_read),    cmocka_unit_test(old_index_is_read),
     };
     return cmocka_run_group_tests_name("format.golden_vectors", tests, NULL, NULL);
 }
