@@ -409,12 +409,16 @@ class Site:
         return answer
 
     # ---- the story's steps
+    def windows(self):
+        """The tenants of `window` that have one."""
+        code, answer = self.cli_raw("window")
+        if code != (0 if answer.get("tenants") else 6):  # 6: nothing yet
+            raise Failure(f"obvault window: exit {code}: {answer}")
+        return answer["tenants"]
+
     def window(self, tenant):
         """(earliest us, latest us) of the tenant's restorable window; (0, 0) while there is none."""
-        code, answer = self.cli_raw("window")
-        if code not in (0, 6):  # 6: nothing yet
-            raise Failure(f"obvault window: exit {code}: {answer}")
-        spans = [w for t in answer["tenants"] if t["tenant_id"] == tenant for w in t["windows"]]
+        spans = [w for t in self.windows() if t["tenant_id"] == tenant for w in t["windows"]]
         return (min(w["from_us"] for w in spans), max(w["to_us"] for w in spans)) if spans else (0, 0)
 
     def wait_window_past(self, at_us, seconds=60):

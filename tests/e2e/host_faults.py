@@ -94,7 +94,7 @@ class HostFaults:
 
     def windows(self):
         """{(tenant, set): last restorable us}"""
-        return {(t["tenant_id"], w["set_id"]): w["to_us"] for t in self.site.cli("window")["tenants"] for w in t["windows"]}
+        return {(t["tenant_id"], w["set_id"]): w["to_us"] for t in self.site.windows() for w in t["windows"]}
 
     def archive_goes_on(self, seconds=60):
         now = self.site.ctl("source", "now")["now"]
