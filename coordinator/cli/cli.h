@@ -13,6 +13,7 @@
 typedef struct obv_cli {
     /* where and how */
     const char *coordinator, *ca, *cert, *key;
+    const char *config; /* file; NULL: OBVAULT_CONFIG, else the usual one if it is there */
     bool json, wait;
     int64_t timeout_us; /* of the whole command; 0 = none given */
     /* arguments of commands; NULL = not given */
@@ -83,6 +84,14 @@ OBV_CHECK obv_code obv_cli_follow(obv_cli *c, const char *job_id, obv_cli_enough
                                   Obvault__V1__Job **last, obv_err *err);
 /** The error that a failed job ended with; OBV_OK for one that did not fail. */
 OBV_CHECK obv_code obv_cli_job_result(const Obvault__V1__Job *j, obv_err *err);
+
+/* ---- conf.c */
+/**
+ * Fills in where the coordinator is: what argv gave stays, the rest comes from the environment and the file.
+ * @return OBV_OK; OBV_E_CONFIG: the file
+ */
+OBV_CHECK obv_code obv_cli_configure(obv_cli *c, obv_err *err);
+obv_cli_run obv_cli_config_show;
 
 /* ---- events.c */
 obv_cli_run obv_cli_events;

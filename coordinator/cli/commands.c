@@ -296,6 +296,7 @@ static const obv_cli_command COMMANDS[] = {
      "show what happened: rounds, pieces, take-overs, gaps, pins, sets, restores"},
     {"agent", "list", 0, 0, agent_list, "list the agents"},
     {"doctor", NULL, 0, 0, doctor, "look at everything that backups and restores need, and say what to do"},
+    {"config", "show", 0, 0, obv_cli_config_show, "where the coordinator is, and what says so"},
     {"version", NULL, 0, 0, version, "show versions"},
 };
 /* clang-format on */

@@ -8,10 +8,13 @@
 
 static obv_code connect_it(obv_cli *c, obv_err *err)
 {
+    if (strcmp(c->noun, "config") == 0)
+        return OBV_OK;
     if (!c->coordinator)
         return strcmp(c->noun, "version") == 0
                    ? OBV_OK
-                   : obv_fail(err, OBV_E_CONFIG, 0, "no coordinator: --coordinator or OBVAULT_COORDINATOR");
+                   : obv_fail(err, OBV_E_CONFIG, 0,
+                              "no coordinator: --coordinator, OBVAULT_COORDINATOR or /etc/obvault/cli.yaml");
     const obv_rpc_tls tls = {c->ca, c->cert, c->key};
     const bool local = strncmp(c->coordinator, "unix:", 5) == 0;
     if (!local && (!c->ca || !c->cert || !c->key))

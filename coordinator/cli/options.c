@@ -6,7 +6,8 @@
 #include <string.h>
 
 enum {
-    OPT_CA = 256,
+    OPT_CONFIG = 256,
+    OPT_CA,
     OPT_CERT,
     OPT_KEY,
     OPT_TIMEOUT,
@@ -28,6 +29,7 @@ enum {
 
 static const struct argp_option OPTIONS[] = {
     {"coordinator", 'c', "HOST:PORT", 0, "coordinator (OBVAULT_COORDINATOR), or unix:/path", 1},
+    {"config", OPT_CONFIG, "FILE", 0, "where these stand (OBVAULT_CONFIG, /etc/obvault/cli.yaml)", 1},
     {"ca", OPT_CA, "FILE", 0, "authority of the certificates (OBVAULT_CA)", 1},
     {"cert", OPT_CERT, "FILE", 0, "own certificate (OBVAULT_CERT)", 1},
     {"key", OPT_KEY, "FILE", 0, "its key (OBVAULT_KEY)", 1},
@@ -116,6 +118,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'c':
         c->coordinator = arg;
+        return 0;
+    case OPT_CONFIG:
+        c->config = arg;
         return 0;
     case OPT_CA:
         c->ca = arg;
@@ -229,16 +234,7 @@ obv_code obv_cli_parse(int argc, char **argv, obv_cli *c, obv_err *err)
     static const struct argp ARGP = {
         OPTIONS, parse, "NOUN [VERB] [ID]", "Backup and recovery of OceanBase: asks the coordinator.\v", NULL,
         help,    NULL};
-    static const struct {
-        const char *env;
-        size_t at;
-    } ENV[] = {{"OBVAULT_COORDINATOR", offsetof(obv_cli, coordinator)},
-               {"OBVAULT_CA", offsetof(obv_cli, ca)},
-               {"OBVAULT_CERT", offsetof(obv_cli, cert)},
-               {"OBVAULT_KEY", offsetof(obv_cli, key)}};
     parsing p = {.c = c, .err = err};
-    for (size_t i = 0; i < sizeof ENV / sizeof *ENV; i++)
-        *(const char **)((char *)c + ENV[i].at) = getenv(ENV[i].env);
     *err = (obv_err){0};
     const error_t e = argp_parse(&ARGP, argc, argv, ARGP_SILENT, NULL, &p);
     if (p.help) {
@@ -248,5 +244,6 @@ obv_code obv_cli_parse(int argc, char **argv, obv_cli *c, obv_err *err)
     }
     if (err->code != OBV_OK)
         return err->code;
-    return e == 0 ? OBV_OK : obv_fail(err, OBV_E_INVAL, 0, "unknown option, or one without its value");
+    return e == 0 ? obv_cli_configure(c, err)
+                  : obv_fail(err, OBV_E_INVAL, 0, "unknown option, or one without its value");
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static obv_code parse_line(const char *line, obv_cli *c, const obv_cli_command **k, obv_err *err)
 {
@@ -49,6 +50,55 @@ static void commands_take_what_they_need_and_nothing_else(void **state)
         assert_int_equal(err.code, CASES[i].want);
         assert_true((k != NULL) == (CASES[i].want == OBV_OK));
     }
+}
+
+static void flag_wins_over_environment_over_file(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/obv_cli_XXXXXX";
+    const int fd = mkstemp(path);
+    static const char TEXT[] = "coordinator: file:1\nca: /file/ca\ncert: /file/cert\n";
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, TEXT, sizeof TEXT - 1), sizeof TEXT - 1);
+    char line[128];
+    obv_cli c;
+    const obv_cli_command *k;
+    obv_err err = {0};
+    (void)unsetenv("OBVAULT_COORDINATOR");
+    assert_int_equal(setenv("OBVAULT_CERT", "/env/cert", 1), 0);
+    assert_int_equal(setenv("OBVAULT_CA", "/env/ca", 1), 0);
+    (void)snprintf(line, sizeof line, "config show --ca /flag/ca --config %s", path);
+    assert_int_equal(parse_line(line, &c, &k, &err), OBV_OK);
+    assert_string_equal(c.coordinator, "file:1");
+    assert_string_equal(c.ca, "/flag/ca");
+    assert_string_equal(c.cert, "/env/cert");
+    assert_null(c.key);
+    for (int json = 0; json < 2; json++) {
+        char *text = NULL;
+        size_t len = 0;
+        c.out = open_memstream(&text, &len);
+        assert_non_null(c.out);
+        c.json = json;
+        assert_int_equal(k->run(&c, &err), OBV_OK);
+        (void)fclose(c.out);
+        static const char *const WANT[] = {"/flag/ca", "flag --ca", "environment OBVAULT_CERT", "line 1", "default"};
+        for (size_t i = 0; i < sizeof WANT / sizeof *WANT; i++)
+            if (!strstr(text, WANT[i]))
+                fail_msg("no %s in %s", WANT[i], text);
+        free(text);
+    }
+    assert_int_equal(setenv("OBVAULT_CONFIG", path, 1), 0);
+    assert_int_equal(parse_line("version", &c, &k, &err), OBV_OK);
+    assert_string_equal(c.coordinator, "file:1");
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, "caa: x\n", 7, 0), 7);
+    assert_int_equal(parse_line("version", &c, &k, &err), OBV_E_CONFIG);
+    (void)close(fd);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(parse_line("version", &c, &k, &err), OBV_E_CONFIG); /* a named file must be there */
+    assert_int_equal(unsetenv("OBVAULT_CONFIG") | unsetenv("OBVAULT_CA") | unsetenv("OBVAULT_CERT"), 0);
+    assert_int_equal(parse_line("version", &c, &k, &err), OBV_OK);
+    assert_null(c.coordinator);
 }
 
 static void options_land_in_their_fields(void **state)
@@ -219,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_take_what_they_need_and_nothing_else),
+        cmocka_unit_test(flag_wins_over_environment_over_file),
         cmocka_unit_test(options_land_in_their_fields),
         cmocka_unit_test(durations_have_units),
         cmocka_unit_test(a_bar_shows_how_far_and_how_long),
