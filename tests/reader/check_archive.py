@@ -49,6 +49,7 @@ class _Scan:
         self.offline = False
         self.rows, self.commits = rows, {}
         self.last_submits = {}
+        self.again = None  # next log that a piece must bring again because the piece before it has become longer
         self.trans_checkpoint = 0
 
     def say(self, path, rule, text, offset=None):
@@ -88,18 +89,32 @@ class _Scan:
         else:
             if key.is_first_piece:
                 self.say(path, '4.4', 'archive_key says first piece again')
-            if (r.max_log_id, r.accum_checksum) != (self.expect - 1, self.accum):
+            longer = self._longer(i, r)
+            if (r.max_log_id, r.accum_checksum) != (self.expect - 1, self.accum) and not longer:
                 self.say(path, '4.4', 'base is log %d, previous piece ends at %d' % (r.max_log_id, self.expect - 1))
             before = numbered(self.pg.dir(i - 1, 'index'))
-            if key.max_index_file_id != (before[-1] if before else 0):
+            if key.max_index_file_id != (before[-1] if before else 0) and not (longer and key.max_index_file_id in [0] + before):
                 self.say(path, '4.4', 'max_index_file_id %d' % key.max_index_file_id)
             data = self.pg.data_ids(i - 1)
-            if r.is_effective and (not data or r.data_file_id != data[-1]):
+            if r.is_effective and (not data or r.data_file_id != data[-1]) and not (longer and r.data_file_id in data):
                 self.say(path, '4.4', 'effective for data file %d' % r.data_file_id)
         if r[14:20] != self.round:
             self.say(path, '4.3', 'round start fields differ')
         if key.reserved:
             self.say(path, '4.4', 'reserved field is not zero', 6)
+
+    def _longer(self, i, r):
+        """An owner of before added to the previous piece after the switch (8.5): its logs come again in this one."""
+        k = r.max_log_id - self.start
+        if not -1 <= k < len(self.accums) - 1:
+            return False
+        if r.accum_checksum != (self.accums[k] if k >= 0 else self.round[5] & 0xFFFFFFFF):
+            return False
+        n = self.pg.pieces[i - 1].piece_id
+        if n in self.last_submits:
+            self.last_submits[n] = self.submits[k] if k >= 0 else 0
+        self.again = r.max_log_id + 1
+        return True
 
     def _begin(self, start, accum, epoch, submit):
         self.start = self.expect = start
@@ -218,6 +233,7 @@ class _Scan:
             self.say(path, '4.1', 'log %d of PG %s' % (e.log_id, e.pkey), at)
         if e.type in A.LOCAL_ONLY or e.type == A.LOG_CHECKPOINT:
             self.say(path, '1.3', 'log %d of type %d is never archived' % (e.log_id, e.type), at)
+        self._comes_again(e, path, at)
         if e.log_id < self.expect:
             k = e.log_id - self.start
             if k >= 0 and (self.log_sums[k], self.submits[k]) != (e.data_checksum, max(
@@ -249,6 +265,14 @@ class _Scan:
             if kind == OB_LOG_CHECKPOINT:
                 c, _ = R.CHECKPOINT_LOG.get(e.data, 8, len(e.data))
                 self.trans_checkpoint = max(self.trans_checkpoint, c['checkpoint'])
+
+    def _comes_again(self, e, path, at):
+        if self.again is None or e.log_id < self.again:
+            return
+        if e.log_id > self.again:
+            self.say(path, '6.2', 'gap: log %d where log %d of the piece before has to come again' % (e.log_id, self.again), at)
+        whole = e.log_id > self.again or e.log_id >= self.expect - 1
+        self.again = None if whole else e.log_id + 1
 
     def _begin_after_gap(self, log_id):
         """Go on behind a gap so that one gap is one finding; the chain is lost, so it is not compared any more."""

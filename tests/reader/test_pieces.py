@@ -106,6 +106,36 @@ class Pieces(Case):
         G.put(self.key(3), A.put_archive_key(False, k.max_index_file_id + 1, k.index))
         self.found('max_index_file_id')
 
+    def test_a_stale_owner_adds_to_an_old_piece(self):
+        """What it writes comes again in the next piece; a log that does not come again, or another one, is a finding."""
+        name = os.path.join('data', str(G.full(G.TABLE)), '1', '1')
+        with open(self.path('clog', self.dirs[2], name), 'rb') as f:
+            block = list(A.get_blocks(f.read()))[0]
+        old = self.path('clog', self.dirs[1], name)
+        with open(old, 'rb') as f:
+            buf = f.read()
+        m, lo = block.meta, list(A.get_blocks(buf))[0].meta
+        fields = {n: getattr(m, n) for n in ('timestamp', 'clog_epoch_id', 'accum_checksum', 'max_log_id', 'max_checkpoint_ts',
+                                             'max_log_submit_ts')}
+        fields.update(min_log_id_in_file=lo.min_log_id_in_file, min_log_ts_in_file=lo.min_log_ts_in_file)
+        G.put(old, buf + A.put_data_block(len(buf), bytes(block.payload), **fields))
+        self.clean()
+        for t in self.times:
+            self.same(t)
+        G.put(old, buf + A.put_data_block(len(buf), bytes(block.payload), **dict(fields, accum_checksum=m.accum_checksum ^ 1)))
+        self.found('accum_checksum')
+        G.put(old, buf + A.put_data_block(len(buf), bytes(block.payload), **fields))
+        path = self.path('clog', self.dirs[2], name)
+        with open(path, 'rb') as f:
+            rest = [b for b in A.get_blocks(f.read())][1:]
+        out = b''
+        for b in rest:
+            out += A.put_data_block(len(out), bytes(b.payload), **{n: getattr(b.meta, n) for n in (
+                'timestamp', 'clog_epoch_id', 'accum_checksum', 'min_log_id_in_file', 'min_log_ts_in_file', 'max_log_id',
+                'max_checkpoint_ts', 'max_log_submit_ts')})
+        G.put(path, out)
+        self.found('has to come again')
+
     def test_a_lost_piece(self):
         shutil.rmtree(self.path('clog', self.dirs[1]))
         self.found('piece 2 of round 1: no single_piece_info')
