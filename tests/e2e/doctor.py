@@ -321,7 +321,14 @@ def mounts(c, seed):
         c.site.ctl("source", "load", tenant=c.site.tenants[0], bytes=24 * MIB, tables=1, partitions=2, seed=seed)
         with c.mounted("small", "-t", "tmpfs", "-o", "size=4m,mode=755", "tmpfs", copy=True) as folder:
             with c.agent(i, **c.root(folder)):
-                return True, c.expect(8, "repository.space", "FAIL", ("repo", "check"), agent)
+                until = time.monotonic() + 30  # the cluster's own table of sizes follows the load after a while
+                while True:
+                    try:
+                        return True, c.expect(8, "repository.space", "FAIL", ("repo", "check"), agent)
+                    except harness.Failure:
+                        if time.monotonic() > until:
+                            raise
+                        time.sleep(1)
 
     def read_only():
         with c.mounted("readonly", "--bind", "-o", "ro", c.site.dest) as folder:
