@@ -26,8 +26,10 @@ def points(accept):
 
 
 def plan(named, moments, rng):
-    """[(daemon, point or None)]: every point of backup and archive at least once, the rest at random times."""
-    todo = [("agent", p) for p in named["obvault-agent"] if p.startswith(("backup.", "archive."))]
+    """[(daemon, point or None)]: every point of backup and archive at least once, the rest at random times. The site
+    archives in rounds: the step to another piece has its kills in unit.agent_job.archive_piece."""
+    todo = [("agent", p) for p in named["obvault-agent"]
+            if p.startswith(("backup.", "archive.")) and not p.startswith("archive.piece_")]
     todo += [("coordinator", p) for p in named["obvault-coordinator"]
              if p.startswith(("coordinator.backup", "coordinator.archive", "coordinator.files"))]
     rng.shuffle(todo)
