@@ -19,11 +19,12 @@ PARSER = re.compile(r"\b((?:obv|fault)_\w*?(?:_parse|_unpack|_each|_read|_next|_
                     r"mysql_i64|mysql_u64|mysql_text|ilog_find))\(")
 # Readers in headers that are not given bytes from outside this process: a pattern, and where their input comes from.
 INSIDE = {
-    r"obv_(event|job|put_file|round|round_tenant|set|set_content|set_task|set_tenant|task|pg_copy|pg_contents|archive_pg)"
+    r"obv_(event|job|piece|put_file|round|round_tenant|set|set_content|set_task|set_tenant|task|pg_copy|pg_contents|archive_pg)"
     r"_each|obv_pg_copy_next|obv_state_next": "rows that the coordinator wrote into its own database",
-    r"obv_map_next|obv_rows_next|obv_uring_read|obv_turn_next_ms": "memory and clocks of the process, no format",
-    r"obv_native_read|obv_repository_read|obv_earlier_read|obv_verify_read|obv_clog_read|obv_vpg_read_\w+": "a parser that "
-    "is listed itself, behind a storage or a socket",
+    r"obv_archive_next|obv_map_next|obv_rows_next|obv_uring_read|obv_turn_next_ms":
+    "memory and clocks of the process, no format",
+    r"obv_native_read|obv_repository_read|obv_earlier_read|obv_verify_read|obv_clog_read|obv_pieces_read|obv_vpg_read_\w+":
+    "a parser that is listed itself, behind a storage or a socket",
     r"obv_cli_parse": "the operator's own words; what they say is read by parsers that are listed",
     r"obv_observer_next_block|obv_schema_list_read": "a connection; each row and packet is read by parsers that are listed",
     r"obv_pem_read": "files of the operator, parsed by OpenSSL",
