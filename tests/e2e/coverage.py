@@ -10,7 +10,7 @@ import subprocess
 
 LEAST = 85.0
 MODULES = "base|format_media|format_ob|pipe"
-FOLDERS = ("base", "format", "pipe")
+FOLDERS = ("base", "format/media", "format/ob", "pipe")
 TESTS = f"^unit.({MODULES})[.]"
 
 
